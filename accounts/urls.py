@@ -1,0 +1,14 @@
+"""The addresses of one's own account, below /account/."""
+
+from django.urls import path
+
+from accounts import views
+
+app_name = "accounts"
+
+urlpatterns = [
+    path("", views.account, name="account"),
+    # Tokens
+    path("tokens/issue/", views.token_issue, name="token_issue"),
+    path("tokens/<str:token_key>/revoke/", views.token_revoke, name="token_revoke"),
+]

@@ -1,0 +1,13 @@
+"""The API: the calls of both apps under one namespace, their schema, and a page to try them."""
+
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from pipelines.api.urls import urlpatterns as pipelines
+from promotion.api.urls import urlpatterns as promotion
+
+urlpatterns = [
+    path("v1/", include(([*pipelines, *promotion], "api"))),
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="schema_page"),
+]

@@ -1,0 +1,73 @@
+"""Typed readers of environment variables that fail loudly.
+
+A setting that cannot be understood stops the process with the variable's name and what would be
+right, because a service that starts with half its settings is worse than one that does not.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+TRUE = {"1", "true", "yes", "on"}
+FALSE = {"0", "false", "no", "off"}
+
+
+def text(name: str, default: str) -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def flag(name: str, *, default: bool) -> bool:
+    value = os.environ.get(name, "").strip().lower()
+    if not value:
+        return default
+    if value in TRUE | FALSE:
+        return value in TRUE
+    raise ImproperlyConfigured(f"{name}={value!r} is not a yes or a no. Set it to 1 or 0.")
+
+
+def integer(name: str, default: int, *, least: int = 0) -> int:
+    value = os.environ.get(name, "").strip()
+    if not value:
+        return default
+    if value.isascii() and value.isdigit() and int(value) >= least:
+        return int(value)
+    raise ImproperlyConfigured(f"{name}={value!r} is not a whole number of at least {least}.")
+
+
+def items(name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    """A comma-separated list; empty parts are dropped."""
+    value = os.environ.get(name, "")
+    return tuple(part.strip() for part in value.split(",") if part.strip()) or default
+
+
+def path(name: str, default: Path) -> Path:
+    return Path(text(name, str(default))).expanduser().resolve()
+
+
+def secret(name: str) -> str | None:
+    """A secret from `NAME`, or from the file named by `NAME_FILE`; None when neither is set."""
+    if value := os.environ.get(name):
+        return value
+    if file := os.environ.get(f"{name}_FILE"):
+        try:
+            return Path(file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ImproperlyConfigured(f"{name}_FILE={file!r} cannot be read: {error}.") from error
+    return None
+
+
+def kept_secret(file: Path) -> str:
+    """The secret in `file`, made on first use and readable by this user alone.
+
+    Only the embedded mode uses it: whoever runs several hosts must hand the same secret to each.
+    """
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return file.read_text(encoding="utf-8")
+    value = secrets.token_urlsafe(50)
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(value)
+    return value

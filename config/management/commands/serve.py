@@ -1,0 +1,30 @@
+"""Serve Sluice on this machine: web server and worker in one foreground process."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+
+from accounts.models import User
+from config.supervisor import Supervisor, programs
+
+
+class Command(BaseCommand):
+    help = "Bring the database up to date, then run web server and worker until interrupted."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="Address to listen on.")
+        parser.add_argument("--port", type=int, default=settings.PORT)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        call_command("migrate", verbosity=0, interactive=False)
+        self.stdout.write(f"Sluice serves {settings.SITE_URL} (data in {settings.DATA_DIR}).")
+        if not User.objects.filter(is_superuser=True).exists():
+            self.stdout.write(
+                "Nobody can sign in yet: run `.venv/bin/python manage.py createsuperuser`, "
+                "or `make demo` for a site with people in it."
+            )
+        self.stdout.flush()
+        Supervisor(programs(options["port"], host=options["host"])).run()

@@ -1,0 +1,271 @@
+"""All settings of a Sluice site, read from the environment (docs/settings.md lists them)."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+import django_stubs_ext
+from django.core.exceptions import ImproperlyConfigured
+
+from config import env
+
+# Lets Django's generic classes be written with their type, like ModelAdmin[Version].
+django_stubs_ext.monkeypatch()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# Where Sluice keeps what it must not lose: the embedded database, the bytes and its own keys.
+DATA_DIR = env.path("SLUICE_DATA", BASE_DIR / "var")
+for folder in (DATA_DIR, DATA_DIR / "broker", DATA_DIR / "blobs", DATA_DIR / "workspaces"):
+    folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+
+DEBUG = env.flag("SLUICE_DEBUG", default=False)
+PORT = env.integer("PORT", 8000, least=1)
+# The address that people and pipelines use. Links in artifact descriptors start with it.
+SITE_URL = env.text("SLUICE_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
+
+# ---- Database -----------------------------------------------------------------------------------
+DATABASE_URL = env.secret("SLUICE_DATABASE_URL") or f"sqlite:///{DATA_DIR / 'sluice.sqlite3'}"
+DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL)}
+DATABASE = DATABASES["default"]
+if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
+    EMBEDDED = True
+    DATABASE["OPTIONS"] = {
+        # A transaction that means to write takes its lock at once; upgrading later would fail.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        # recursive_triggers lets the seals see the deletion hidden in INSERT OR REPLACE.
+        "init_command": (
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA recursive_triggers=ON;"
+        ),
+    }
+elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
+    EMBEDDED = False
+    DATABASE["CONN_MAX_AGE"] = env.integer("SLUICE_DATABASE_MAX_AGE", 600)
+    DATABASE["CONN_HEALTH_CHECKS"] = True
+else:
+    raise ImproperlyConfigured(
+        "SLUICE_DATABASE_URL must start with sqlite:/// or postgresql://, "
+        f"not with {DATABASE_URL.split(':', 1)[0]!r}."
+    )
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# ---- Secrets ------------------------------------------------------------------------------------
+_secret_key = env.secret("SLUICE_SECRET_KEY")
+if _secret_key is None and not EMBEDDED:
+    raise ImproperlyConfigured(
+        "SLUICE_SECRET_KEY is not set. With PostgreSQL every host needs the same secret: "
+        "set SLUICE_SECRET_KEY or SLUICE_SECRET_KEY_FILE."
+    )
+SECRET_KEY = _secret_key or env.kept_secret(DATA_DIR / "secret.key")
+# The Ed25519 key (PEM) that signs selection receipts. Made in DATA_DIR when none is given.
+SIGNING_KEY_PEM = env.secret("SLUICE_SIGNING_KEY")
+
+# ---- Applications -------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "knox",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_htmx",
+    "csp",
+    "config",
+    "accounts",
+    "pipelines",
+    "promotion",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+ASGI_APPLICATION = "config.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "promotion.web.context.waiting",
+            ]
+        },
+    }
+]
+
+# ---- Who may come in ----------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "promotion:board"
+LOGOUT_REDIRECT_URL = "login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+KNOX_TOKEN_MODEL = "accounts.Token"  # noqa: S105  # a model's name
+# Knox's own migrations would make a table for the token model that ours stands in for.
+MIGRATION_MODULES = {"knox": None}
+REST_KNOX = {
+    "TOKEN_PREFIX": "sluice_",
+    "TOKEN_TTL": timedelta(days=env.integer("SLUICE_TOKEN_DAYS", 365, least=1)),
+    "AUTH_HEADER_PREFIX": "Bearer",
+    "TOKEN_MODEL": KNOX_TOKEN_MODEL,
+}
+
+# ---- The web ------------------------------------------------------------------------------------
+_site_host = SITE_URL.split("://", 1)[-1].split("/", 1)[0].rsplit(":", 1)[0]
+ALLOWED_HOSTS = list(env.items("SLUICE_HOSTS", (_site_host, "127.0.0.1", "localhost", "[::1]")))
+SECURE = SITE_URL.startswith("https://")
+CSRF_TRUSTED_ORIGINS = [SITE_URL]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+SESSION_COOKIE_HTTPONLY = True
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+if env.flag("SLUICE_BEHIND_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        # Swagger's page and our form controls draw their small icons from data: URLs.
+        "img-src": ["'self'", "data:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_MAX_AGE = 0 if DEBUG else 300
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
+# ---- The API ------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.authentication.BearerAuthentication",
+        "accounts.authentication.BrowserAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "pipelines.api.schema.SluiceSchema",
+    "EXCEPTION_HANDLER": "pipelines.api.problems.answer",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Sluice",
+    "DESCRIPTION": "Runs, artifacts, versions, promotions, selections and their history.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "ExecutionState": "pipelines.models.run.ExecutionState",
+        "PromotionState": "promotion.models.promotion.PromotionState",
+        "VersionState": "promotion.models.version.VersionState",
+    },
+}
+
+# ---- Bytes --------------------------------------------------------------------------------------
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "blobs": {
+        "BACKEND": "pipelines.storage.DurableFileSystemStorage",
+        "OPTIONS": {"location": str(DATA_DIR / "blobs")},
+    },
+}
+MEDIA_ROOT = DATA_DIR / "media"
+# Uploads are staged here, on the file system of the local blobs, so that keeping one is a link.
+BLOB_STAGING_DIR = DATA_DIR / "blobs" / "incoming"
+MAX_UPLOAD_BYTES = env.integer("SLUICE_MAX_UPLOAD_BYTES", 20 * 1024**3, least=1)
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024**2
+LINK_LIFETIME = timedelta(hours=env.integer("SLUICE_LINK_HOURS", 24, least=1))
+
+# Networks inside which sources may lie nevertheless, like 10.1.0.0/16; empty: the internet only.
+ALLOWED_NETWORKS = env.items("SLUICE_ALLOWED_NETWORKS", ())
+# Folders below which a git source may name a repository on this machine.
+LOCAL_REPOSITORIES = tuple(
+    Path(folder).resolve()
+    for folder in env.items("SLUICE_LOCAL_REPOSITORIES", (str(DATA_DIR / "repositories"),))
+)
+
+# ---- Runs ---------------------------------------------------------------------------------------
+WORKSPACES_DIR = env.path("SLUICE_WORKSPACES", DATA_DIR / "workspaces")
+# A row that is running must renew its lease; the sweeper takes over what has not.
+LEASE = timedelta(seconds=env.integer("SLUICE_LEASE_SECONDS", 30, least=5))
+SWEEP_EVERY = timedelta(seconds=env.integer("SLUICE_SWEEP_SECONDS", 5, least=1))
+MAX_JOB_MINUTES = env.integer("SLUICE_MAX_JOB_MINUTES", 240, least=1)
+MAX_LOG_BYTES = env.integer("SLUICE_MAX_LOG_BYTES", 10 * 1024**2, least=1024)
+
+# ---- Celery -------------------------------------------------------------------------------------
+CELERY_BROKER_URL = env.secret("SLUICE_BROKER_URL") or "filesystem://localhost/"
+if CELERY_BROKER_URL.startswith("filesystem://"):
+    _messages = str(DATA_DIR / "broker")
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "data_folder_in": _messages,
+        "data_folder_out": _messages,
+        "control_folder": str(DATA_DIR / "broker" / "control"),
+        "polling_interval": 0.05,
+    }
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat")
+CELERY_BEAT_SCHEDULE = {
+    "sweep-runs": {"task": "pipelines.sweep", "schedule": SWEEP_EVERY},
+    "sweep-promotions": {"task": "promotion.sweep", "schedule": SWEEP_EVERY},
+}
+
+# ---- Logs ---------------------------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.text("SLUICE_LOG_LEVEL", "INFO").upper()},
+    # Outgoing requests and refusals are answers, not faults: they need no line each.
+    "loggers": {"httpx": {"level": "WARNING"}, "django.request": {"level": "ERROR"}},
+}

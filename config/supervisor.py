@@ -1,0 +1,116 @@
+"""Keep the web server and the worker of one machine running, as one process in the foreground.
+
+A program that ends is started again, a little later each time it ends soon. A signal to stop is
+handed on; workers then finish or give back what they hold, and whoever takes too long is killed.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+
+log = logging.getLogger(__name__)
+
+GRACE = 15.0
+SOON = 10.0
+LONGEST_PAUSE = 30.0
+
+
+@dataclass(slots=True)
+class Program:
+    """One program to keep running: its name, its arguments, and what it is doing now."""
+
+    name: str
+    argv: Sequence[str]
+    process: "subprocess.Popen[bytes] | None" = None
+    started: float = 0.0
+    failures: int = 0
+    not_before: float = 0.0
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Supervisor:
+    def __init__(self, programs: Sequence[Program]) -> None:
+        self._programs = programs
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Run until SIGINT or SIGTERM, or until `stop` is called from another thread."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._on_signal)
+        try:
+            while not self._stopping.is_set():
+                for program in self._programs:
+                    self._keep(program)
+                self._stopping.wait(0.2)
+        finally:
+            self._end_all()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.stop()
+
+    def _keep(self, program: Program) -> None:
+        now = time.monotonic()
+        if program.process is not None and program.process.poll() is None:
+            return
+        if program.process is not None:
+            code, program.process = program.process.returncode, None
+            program.failures = program.failures + 1 if now - program.started < SOON else 0
+            pause = min(2.0**program.failures - 1, LONGEST_PAUSE)
+            program.not_before = now + pause
+            log.error("%s ended with status %s; again in %.0f s", program.name, code, pause)
+        if now >= program.not_before:
+            program.started = now
+            # A session of its own: Ctrl+C at the terminal reaches this process alone, which then
+            # stops the others in order.
+            program.process = subprocess.Popen(
+                list(program.argv),
+                env={**os.environ, **program.environment},
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def _end_all(self) -> None:
+        running = [each.process for each in self._programs if each.process is not None]
+        for process in running:
+            if process.poll() is None:
+                process.terminate()
+        deadline = time.monotonic() + GRACE
+        for process in running:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                _kill_group(process.pid)
+                process.wait()
+
+
+def _kill_group(leader: int) -> None:
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def programs(port: int, *, host: str = "127.0.0.1") -> list[Program]:
+    """What one machine runs: the web server, and a worker that also keeps the schedule."""
+    python = sys.executable
+    web = [python, "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port)]
+    web += ["--workers", os.environ.get("SLUICE_WEB_WORKERS", "1"), "--blocking-threads", "4"]
+    web += ["--no-access-log", "--log-level", "warning", "config.wsgi:application"]
+    worker = [python, "-m", "celery", "--quiet", "--app", "config.celery:app", "worker", "--beat"]
+    worker += ["--pool", "threads", "--loglevel", "WARNING"]
+    worker += ["--concurrency", os.environ.get("SLUICE_WORKER_THREADS", "4")]
+    worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    # Celery warns at each start as root. Whether that is right is the operator's decision.
+    quiet = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges"}
+    return [Program("web", web), Program("worker", worker, environment=quiet)]

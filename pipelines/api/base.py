@@ -1,0 +1,215 @@
+"""What every API view shares: strict input, entity tags, cursor pages and kept answers."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from django.db import IntegrityError, models
+from django.db.models import QuerySet
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.pagination import CursorPagination
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.authentication import caller
+from pipelines import rules
+from pipelines.errors import (
+    BadRequest,
+    IdempotencyKeyBusy,
+    IdempotencyKeyReused,
+    UnknownField,
+)
+from pipelines.models import IdempotencyKey
+
+Model = TypeVar("Model", bound=models.Model)
+Handler = Callable[..., Response]
+
+#: After this long, a key whose request never answered may be used again: its process died.
+KEY_LEASE = timedelta(minutes=10)
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Input whose unknown fields are refused, so that a misspelt one is never ignored."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            unknown = sorted(set(data) - set(self.fields))
+            if unknown:
+                raise UnknownField(
+                    f"There is no field “{unknown[0][:64]}” here. Known: "
+                    f"{', '.join(sorted(self.fields))}."
+                )
+        return super().to_internal_value(data)
+
+
+class ApiView(APIView):
+    """A view that anyone with a role may read, unless it says otherwise."""
+
+    reading = "view"
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if request.method in {"GET", "HEAD"} and self.reading:
+            rules.require(caller(request), self.reading)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        final = super().finalize_response(request, response, *args, **kwargs)
+        if isinstance(final, Response) and request.method in {"GET", "HEAD"}:
+            _tag(request, final)
+        return final
+
+
+def _tag(request: Request, response: Response) -> None:
+    """Give a single object its entity tag, and answer 304 when the caller has it already."""
+    if response.status_code != 200 or not isinstance(response.data, dict):
+        return
+    if "results" in response.data:
+        return
+    tag = entity_tag(response.data)
+    response["ETag"] = tag
+    response["Cache-Control"] = "private, no-cache"
+    if tag in request.headers.get("If-None-Match", ""):
+        response.status_code = 304
+        response.data = None
+        response.content_type = None
+
+
+def entity_tag(data: Any) -> str:
+    text = JSONRenderer().render(data)
+    return f'"{hashlib.sha256(text).hexdigest()[:32]}"'
+
+
+def read(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
+    """The request's body as `serializer` has it, or a refusal with the place of each fault."""
+    if not isinstance(request.data, Mapping):
+        raise BadRequest("The body must be a JSON object.")
+    given = serializer(data=request.data)
+    given.is_valid(raise_exception=True)
+    data: dict[str, Any] = given.validated_data
+    return data
+
+
+def query(request: Request, *known: str) -> dict[str, str]:
+    """The query's known parameters that have a value; an unknown one is refused."""
+    unknown = sorted(set(request.query_params) - {*known, "cursor", "page_size"})
+    if unknown:
+        raise UnknownField(
+            f"There is no parameter “{unknown[0][:64]}” here. Known: {', '.join(known) or 'none'}."
+        )
+    return {key: value for key in known if (value := request.query_params.get(key, "").strip())}
+
+
+class Pages(CursorPagination):
+    page_size = 50
+    max_page_size = 200
+    page_size_query_param = "page_size"
+
+
+def page(
+    view: APIView,
+    request: Request,
+    rows: "QuerySet[Model]",
+    shape: Callable[[Model], Any],
+    *,
+    ordering: str = "-id",
+) -> Response:
+    """One page of `rows`, newest first, walked by key rather than by counting."""
+    pages = Pages()
+    pages.ordering = ordering
+    found: Iterable[Model] = pages.paginate_queryset(rows, request, view=view) or ()
+    return Response(
+        {
+            "results": [shape(row) for row in found],
+            "next": pages.get_next_link(),
+            "previous": pages.get_previous_link(),
+        }
+    )
+
+
+def idempotent(handler: Handler) -> Handler:
+    """Answer the same `Idempotency-Key` and body with the first answer, without doing it again."""
+
+    @functools.wraps(handler)
+    def wrapper(view: APIView, request: Request, *args: Any, **kwargs: Any) -> Response:
+        key = request.headers.get("Idempotency-Key", "")
+        if not key:
+            return handler(view, request, *args, **kwargs)
+        kept = _begin(request, key)
+        if kept.status is not None:
+            return _again(kept)
+        try:
+            response = handler(view, request, *args, **kwargs)
+        except Exception as error:
+            try:
+                response = view.handle_exception(error)
+            except Exception:
+                # What broke on our side may be tried again under the same key.
+                kept.delete()
+                raise
+        if response.status_code >= 500:
+            kept.delete()
+        else:
+            kept.status = response.status_code
+            kept.answer = json.loads(JSONRenderer().render(response.data))
+            kept.save(update_fields=["status", "answer"])
+        return response
+
+    return wrapper
+
+
+def _begin(request: Request, key: str) -> IdempotencyKey:
+    """Take the key for this request, or find what was answered under it before."""
+    if len(key) > 255 or not key.isprintable():
+        raise BadRequest("An Idempotency-Key has 1 to 255 printable characters.")
+    digest = _fingerprint(request)
+    user = caller(request)
+    now = timezone.now()
+    IdempotencyKey.objects.filter(
+        user=user, key=key, status__isnull=True, created_at__lt=now - KEY_LEASE
+    ).delete()
+    try:
+        return IdempotencyKey.objects.create(
+            user=user, key=key, request_digest=digest, created_at=now
+        )
+    except IntegrityError:
+        kept = IdempotencyKey.objects.get(user=user, key=key)
+    if kept.request_digest != digest:
+        raise IdempotencyKeyReused(
+            "This Idempotency-Key was used for another request. Use a new key for each request."
+        )
+    if kept.status is None:
+        raise IdempotencyKeyBusy(
+            "The first request with this Idempotency-Key has not ended yet. Ask again shortly."
+        )
+    return kept
+
+
+def _again(kept: IdempotencyKey) -> Response:
+    assert kept.status is not None
+    response = Response(kept.answer, status=kept.status)
+    if kept.status >= 400:
+        response.content_type = "application/problem+json"
+    response["Idempotent-Replayed"] = "true"
+    return response
+
+
+def _fingerprint(request: Request) -> str:
+    """SHA-256 over what the request asks: method, path and content."""
+    content: dict[str, Any] = {"method": request.method, "path": request.get_full_path()}
+    if request.FILES:
+        content["fields"] = {key: request.POST.getlist(key) for key in request.POST}
+        content["files"] = [
+            [field, file.name, getattr(file, "sha256", "")]
+            for field, files in request.FILES.lists()
+            for file in files
+        ]
+    else:
+        content["data"] = request.data
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,167 @@
+"""Calls on definitions and pipelines."""
+
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+from django.http import Http404
+from django.shortcuts import get_object_or_404
+from rest_framework import serializers
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import BaseParser, JSONParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.authentication import caller
+from pipelines import definitions
+from pipelines.api.base import (
+    ApiView,
+    StrictSerializer,
+    entity_tag,
+    idempotent,
+    page,
+    query,
+    read,
+)
+from pipelines.api.schema import IDEMPOTENCY, operation, page_of, shape
+from pipelines.api.shapes import (
+    CheckAnswer,
+    PipelineAnswer,
+    RevisionAnswer,
+    check_answer,
+    pipeline_answer,
+    revision_answer,
+)
+from pipelines.errors import BadRequest, PreconditionFailed
+from pipelines.models import Pipeline, Run
+from pipelines.rules import require
+
+TAG = "Pipelines"
+
+
+class YamlParser(BaseParser):
+    """A definition as the whole body."""
+
+    media_type = "text/yaml"
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        try:
+            return {"yaml": stream.read().decode("utf-8-sig")}
+        except UnicodeDecodeError as error:
+            raise ParseError("The definition is not UTF-8.") from error
+
+
+class PlainYamlParser(YamlParser):
+    media_type = "application/yaml"
+
+
+YAML_OR_JSON = [JSONParser, YamlParser, PlainYamlParser]
+
+
+class YamlBody(StrictSerializer):
+    yaml = serializers.CharField(trim_whitespace=False, max_length=2_000_000)
+
+
+class PipelineBody(YamlBody):
+    id = serializers.CharField(max_length=64)
+    name = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
+
+
+def pipelines() -> QuerySet[Pipeline]:
+    newest = Run.objects.order_by("-number")
+    return Pipeline.objects.select_related("revision", "created_by").prefetch_related(
+        Prefetch("runs", queryset=newest[:1], to_attr="newest_runs")
+    )
+
+
+def find_pipeline(slug: str) -> Pipeline:
+    found = pipelines().filter(slug=slug).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+class CheckView(ApiView):
+    parser_classes = YAML_OR_JSON
+
+    @operation(
+        "Check a definition without saving it",
+        {200: shape(CheckAnswer)},
+        refusals=(415, 422),
+        body={"application/json": YamlBody, "text/yaml": str},
+        tag=TAG,
+    )
+    def post(self, request: Request) -> Response:
+        require(caller(request), "view")
+        return Response(check_answer(definitions.check(read(YamlBody, request)["yaml"])))
+
+
+class PipelinesView(ApiView):
+    @operation("List pipelines", {200: page_of(PipelineAnswer)}, tag=TAG, is_list=True)
+    def get(self, request: Request) -> Response:
+        query(request)
+        return page(self, request, pipelines(), pipeline_answer)
+
+    @operation(
+        "Create a pipeline",
+        {201: shape(PipelineAnswer)},
+        refusals=(409, 415, 422),
+        body=PipelineBody,
+        headers=IDEMPOTENCY,
+        tag=TAG,
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        body = read(PipelineBody, request)
+        made = definitions.create(body["id"], body["name"], body["yaml"], by=caller(request))
+        return Response(pipeline_answer(find_pipeline(made.slug)), status=201)
+
+
+class PipelineView(ApiView):
+    @operation("One pipeline", {200: shape(PipelineAnswer)}, refusals=(404,), tag=TAG)
+    def get(self, request: Request, pipeline: str) -> Response:
+        return Response(pipeline_answer(find_pipeline(pipeline)))
+
+
+class DefinitionView(ApiView):
+    parser_classes = YAML_OR_JSON
+
+    @operation(
+        "Make a new revision of a pipeline's definition",
+        {200: shape(RevisionAnswer)},
+        refusals=(404, 412, 415, 422),
+        body={"application/json": YamlBody, "text/yaml": str},
+        headers={"If-Match": "The pipeline's ETag: refuse when it was changed since."},
+        tag=TAG,
+    )
+    def put(self, request: Request, pipeline: str) -> Response:
+        found = find_pipeline(pipeline)
+        yaml = read(YamlBody, request)["yaml"]
+        expected = None
+        if match := request.headers.get("If-Match"):
+            if match not in {"*", entity_tag(pipeline_answer(found))}:
+                raise PreconditionFailed(f"{found.slug} was changed since you read it.")
+            expected = found.revision.number if found.revision else None
+        revision = definitions.revise(found, yaml, by=caller(request), expected=expected)
+        return Response(revision_answer(revision))
+
+
+class RevisionsView(ApiView):
+    @operation(
+        "List the revisions of a pipeline",
+        {200: page_of(RevisionAnswer)},
+        refusals=(404,),
+        tag=TAG,
+        is_list=True,
+    )
+    def get(self, request: Request, pipeline: str) -> Response:
+        query(request)
+        rows = get_object_or_404(Pipeline, slug=pipeline).revisions.select_related(
+            "pipeline", "created_by"
+        )
+        return page(self, request, rows, revision_answer)
+
+
+def as_number(text: str, noun: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise BadRequest(f"“{text[:20]}” is not the number of {noun}.")
+    return int(text)

@@ -1,0 +1,329 @@
+"""Calls on runs, their jobs and what they made."""
+
+from collections.abc import Iterator
+
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import get_object_or_404
+from rest_framework import serializers
+from rest_framework.parsers import JSONParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.authentication import caller
+from pipelines import artifacts, blobs, logs, runs
+from pipelines.api.base import ApiView, StrictSerializer, idempotent, page, query, read
+from pipelines.api.downloads import MayDownload, serve
+from pipelines.api.pipelines import as_number, find_pipeline
+from pipelines.api.schema import IDEMPOTENCY, operation, page_of, shape
+from pipelines.api.shapes import ArtifactAnswer, RunAnswer, artifact_answer, run_answer
+from pipelines.api.uploads import StagedUpload, StagingParser, announced_digest
+from pipelines.errors import DigestMismatch, Invalid, UnknownField
+from pipelines.models import Artifact, ExecutionState, Job, Run
+
+TAG = "Runs"
+
+
+class StartBody(StrictSerializer):
+    variables = serializers.DictField(child=serializers.CharField(allow_blank=True), default=dict)
+    sources = serializers.DictField(child=serializers.DictField(), default=dict)
+    comment = serializers.CharField(max_length=500, default="", allow_blank=True)
+    external = serializers.BooleanField(default=False)
+    url = serializers.CharField(max_length=200, default="", allow_blank=True)
+    commit = serializers.CharField(max_length=64, default="", allow_blank=True)
+
+
+class FinishBody(StrictSerializer):
+    status = serializers.ChoiceField(
+        [ExecutionState.SUCCEEDED, ExecutionState.FAILED, ExecutionState.CANCELLED]
+    )
+
+
+class ImageBody(StrictSerializer):
+    """An image that is in a registry: Flow's descriptor, and where in the run it was made."""
+
+    artifact = serializers.CharField(max_length=128)
+    type = serializers.ChoiceField(["dockerImage"])
+    dockerUrl = serializers.CharField(max_length=500)  # noqa: N815  # Flow's own key
+    dockerTag = serializers.CharField(max_length=128, default="")  # noqa: N815  # Flow's own key
+    stage = serializers.CharField(max_length=64, default="build")
+    job = serializers.CharField(max_length=64, default="build")
+    step = serializers.CharField(max_length=64, default="upload")
+
+
+def whole_runs() -> QuerySet[Run]:
+    return Run.objects.with_names().prefetch_related("jobs__steps")
+
+
+def find_run(pipeline: str, number: str) -> Run:
+    found = whole_runs().filter(pipeline__slug=pipeline, number=as_number(number, "a run")).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def find_job(pipeline: str, number: str, stage: str, job: str) -> Job:
+    return get_object_or_404(
+        Job.objects.select_related("run__pipeline"),
+        run__pipeline__slug=pipeline,
+        run__number=as_number(number, "a run"),
+        stage=stage,
+        key=job,
+    )
+
+
+class RunsView(ApiView):
+    @operation(
+        "List the runs of a pipeline",
+        {200: page_of(RunAnswer)},
+        refusals=(404, 422),
+        query={"status": "Only runs in this state."},
+        tag=TAG,
+        is_list=True,
+    )
+    def get(self, request: Request, pipeline: str) -> Response:
+        wanted = query(request, "status")
+        rows = whole_runs().filter(pipeline=find_pipeline(pipeline))
+        if status := wanted.get("status"):
+            if status not in ExecutionState.values:
+                raise Invalid(f"status is one of: {', '.join(ExecutionState.values)}.")
+            rows = rows.filter(state=status)
+        return page(self, request, rows, run_answer)
+
+    @operation(
+        "Start a run, or report one that another CI system executes",
+        {201: shape(RunAnswer)},
+        refusals=(404, 409, 410, 415, 422),
+        body=StartBody,
+        headers=IDEMPOTENCY,
+        tag=TAG,
+    )
+    @idempotent
+    def post(self, request: Request, pipeline: str) -> Response:
+        body = read(StartBody, request)
+        found = find_pipeline(pipeline)
+        if body["external"]:
+            for field in ("variables", "sources"):
+                if body[field]:
+                    raise UnknownField(f"An external run takes no {field}: its CI system has them.")
+            run = runs.report(
+                found,
+                by=caller(request),
+                url=body["url"],
+                commit=body["commit"],
+                comment=body["comment"],
+            )
+        else:
+            for field in ("url", "commit"):
+                if body[field]:
+                    raise UnknownField(f'Only a run with "external": true takes {field}.')
+            run = runs.start(
+                found,
+                by=caller(request),
+                variables=body["variables"],
+                asked=body["sources"],
+                comment=body["comment"],
+            )
+        return Response(run_answer(find_run(pipeline, str(run.number))), status=201)
+
+
+class RunView(ApiView):
+    @operation("One run", {200: shape(RunAnswer)}, refusals=(404,), tag=TAG)
+    def get(self, request: Request, pipeline: str, number: str) -> Response:
+        return Response(run_answer(find_run(pipeline, number)))
+
+
+class CancelView(ApiView):
+    @operation("Cancel a run", {202: shape(RunAnswer)}, refusals=(404, 409), tag=TAG)
+    def post(self, request: Request, pipeline: str, number: str) -> Response:
+        runs.cancel(find_run(pipeline, number), by=caller(request))
+        return Response(run_answer(find_run(pipeline, number)), status=202)
+
+
+class FinishView(ApiView):
+    @operation(
+        "End a run that another CI system executed",
+        {200: shape(RunAnswer)},
+        refusals=(404, 409, 415, 422),
+        body=FinishBody,
+        tag=TAG,
+    )
+    def post(self, request: Request, pipeline: str, number: str) -> Response:
+        status = ExecutionState(read(FinishBody, request)["status"])
+        runs.finish(find_run(pipeline, number), status, by=caller(request))
+        return Response(run_answer(find_run(pipeline, number)))
+
+
+class GateView(ApiView):
+    """A manual gate. `passes` says on which side of it the address lies."""
+
+    passes = True
+
+    @operation(
+        "Decide on a job that waits at a manual gate",
+        {200: shape(RunAnswer)},
+        refusals=(404, 409),
+        tag=TAG,
+    )
+    def post(self, request: Request, pipeline: str, number: str, stage: str, job: str) -> Response:
+        decide = runs.pass_job if self.passes else runs.refuse_job
+        decide(find_job(pipeline, number, stage, job), by=caller(request))
+        return Response(run_answer(find_run(pipeline, number)))
+
+
+class LogView(ApiView):
+    @operation(
+        "The log of a job's last attempt, as text",
+        {(200, "text/plain"): str},  # type: ignore[dict-item]
+        refusals=(404,),
+        tag=TAG,
+    )
+    def get(
+        self, request: Request, pipeline: str, number: str, stage: str, job: str
+    ) -> HttpResponseBase:
+        text = logs.read(find_job(pipeline, number, stage, job))
+        response = StreamingHttpResponse(_encoded(text), content_type="text/plain; charset=utf-8")
+        response["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+def _encoded(pieces: Iterator[str]) -> Iterator[bytes]:
+    return (piece.encode("utf-8", "replace") for piece in pieces)
+
+
+# ---- Artifacts ---------------------------------------------------------------------------------
+def whole_artifacts() -> QuerySet[Artifact]:
+    return Artifact.objects.select_related(
+        "run__pipeline", "bundle", "created_by"
+    ).prefetch_related("files__blob")
+
+
+class RunArtifactsView(ApiView):
+    parser_classes = [JSONParser, StagingParser]
+
+    @operation(
+        "List the artifacts of a run",
+        {200: page_of(ArtifactAnswer)},
+        refusals=(404,),
+        tag=TAG,
+        is_list=True,
+    )
+    def get(self, request: Request, pipeline: str, number: str) -> Response:
+        query(request)
+        rows = whole_artifacts().filter(run=find_run(pipeline, number))
+        return page(self, request, rows, artifact_answer)
+
+    @operation(
+        "Add an artifact to a run that another CI system executes",
+        {201: shape(ArtifactAnswer)},
+        refusals=(404, 409, 413, 415, 422, 507),
+        body={
+            "multipart/form-data": {
+                "type": "object",
+                "properties": {
+                    "file": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                    "artifact": {"type": "string"},
+                    "stage": {"type": "string"},
+                    "job": {"type": "string"},
+                    "step": {"type": "string"},
+                },
+                "required": ["file", "artifact"],
+            },
+            "application/json": ImageBody,
+        },
+        headers={
+            **IDEMPOTENCY,
+            "Repr-Digest": "sha-256 of the one file that is sent; another one is refused.",
+            "Content-Digest": "sha-256 of the whole body; another one is refused.",
+        },
+        tag=TAG,
+    )
+    @idempotent
+    def post(self, request: Request, pipeline: str, number: str) -> Response:
+        run = find_run(pipeline, number)
+        if request.FILES:
+            artifact = _take_files(request, run)
+        else:
+            body = read(ImageBody, request)
+            artifact = artifacts.report_image(
+                run,
+                artifacts.Place(body["stage"], body["job"], body["step"]),
+                body["artifact"],
+                body["dockerUrl"],
+                body["dockerTag"],
+                by=caller(request),
+            )
+        return Response(artifact_answer(whole_artifacts().get(pk=artifact.pk)), status=201)
+
+
+PLACE = {"stage": "build", "job": "build", "step": "upload"}
+
+
+def _take_files(request: Request, run: Run) -> Artifact:
+    """Keep the uploaded files as an artifact, once their names and digest are known to be right."""
+    uploads: list[StagedUpload] = [
+        file for file in request.FILES.getlist("file") if isinstance(file, StagedUpload)
+    ]
+    for field in request.FILES:
+        if field != "file":
+            raise UnknownField(f"Send files in the field “file”, not in “{field[:64]}”.")
+    for field in request.POST:
+        if field not in {"artifact", *PLACE}:
+            raise UnknownField(f"There is no field “{field[:64]}” here.")
+    name = str(request.POST.get("artifact", ""))
+    if not name:
+        raise Invalid("Name the artifact in the field “artifact”.")
+    announced = announced_digest(request, "Repr-Digest")
+    if announced is not None and [announced] != [file.sha256 for file in uploads]:
+        raise DigestMismatch(
+            "The file does not have the Repr-Digest that was sent (it is that of one file)."
+        )
+    paths = [artifacts.check_path(file.sent_name) for file in uploads]
+    artifacts.require_reportable(run, caller(request))
+    place = artifacts.Place(**{key: str(request.POST.get(key) or PLACE[key]) for key in PLACE})
+    kept = [
+        artifacts.NamedBlob(path, blobs.keep(file.staged))
+        for path, file in zip(paths, uploads, strict=True)
+    ]
+    return artifacts.report_files(run, place, name, kept, by=caller(request))
+
+
+class ArtifactView(ApiView):
+    @operation("One artifact", {200: shape(ArtifactAnswer)}, refusals=(404,), tag=TAG)
+    def get(self, request: Request, artifact: int) -> Response:
+        return Response(artifact_answer(get_object_or_404(whole_artifacts(), pk=artifact)))
+
+
+class ArtifactDownloadView(ApiView):
+    reading = ""
+    permission_classes = [MayDownload]
+
+    @operation(
+        "The bytes of an artifact",
+        {(200, "application/octet-stream"): bytes},  # type: ignore[dict-item]
+        refusals=(404, 416),
+        query={"signature": "Of a signed link; stands in for a token."},
+        headers={"Range": "bytes=first-last", "If-Range": "The ETag the range belongs to."},
+        tag=TAG,
+    )
+    def get(self, request: Request, artifact: int) -> HttpResponseBase:
+        found = get_object_or_404(Artifact.objects.select_related("bundle"), pk=artifact)
+        if found.bundle is None:
+            raise Http404
+        return serve(request, found.bundle, found.bundle_name)
+
+    head = get
+
+
+class ResolveView(ApiView):
+    @operation(
+        "The artifact that a reference means in a run",
+        {200: shape(ArtifactAnswer)},
+        refusals=(404, 422),
+        query={"reference": "Like $[stages.build.build_job.upload.artifacts.default]"},
+        tag=TAG,
+    )
+    def get(self, request: Request, pipeline: str, number: str) -> Response:
+        reference = query(request, "reference").get("reference", "")
+        found = artifacts.resolve_text(find_run(pipeline, number), reference)
+        return Response(artifact_answer(whole_artifacts().get(pk=found.pk)))

@@ -1,0 +1,43 @@
+"""The addresses of the calls on pipelines, below /api/v1/."""
+
+from django.urls import path
+
+from pipelines.api import pipelines, runs
+
+RUN = "pipelines/<str:pipeline>/runs/<str:number>"
+JOB = f"{RUN}/jobs/<str:stage>/<str:job>"
+
+urlpatterns = [
+    # Definitions and pipelines
+    path("definitions/check/", pipelines.CheckView.as_view(), name="definition-check"),
+    path("pipelines/", pipelines.PipelinesView.as_view(), name="pipelines"),
+    path("pipelines/<str:pipeline>/", pipelines.PipelineView.as_view(), name="pipeline"),
+    path(
+        "pipelines/<str:pipeline>/definition/",
+        pipelines.DefinitionView.as_view(),
+        name="pipeline-definition",
+    ),
+    path(
+        "pipelines/<str:pipeline>/revisions/",
+        pipelines.RevisionsView.as_view(),
+        name="pipeline-revisions",
+    ),
+    # Runs
+    path("pipelines/<str:pipeline>/runs/", runs.RunsView.as_view(), name="runs"),
+    path(f"{RUN}/", runs.RunView.as_view(), name="run"),
+    path(f"{RUN}/cancel/", runs.CancelView.as_view(), name="run-cancel"),
+    path(f"{RUN}/finish/", runs.FinishView.as_view(), name="run-finish"),
+    path(f"{RUN}/resolve/", runs.ResolveView.as_view(), name="run-resolve"),
+    path(f"{RUN}/artifacts/", runs.RunArtifactsView.as_view(), name="run-artifacts"),
+    # Jobs
+    path(f"{JOB}/pass/", runs.GateView.as_view(passes=True), name="job-pass"),
+    path(f"{JOB}/refuse/", runs.GateView.as_view(passes=False), name="job-refuse"),
+    path(f"{JOB}/log/", runs.LogView.as_view(), name="job-log"),
+    # Artifacts
+    path("artifacts/<int:artifact>/", runs.ArtifactView.as_view(), name="artifact"),
+    path(
+        "artifacts/<int:artifact>/download/",
+        runs.ArtifactDownloadView.as_view(),
+        name="artifact-download",
+    ),
+]

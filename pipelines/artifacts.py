@@ -1,0 +1,321 @@
+"""Artifacts: describe them as Flow does, store them, find them by reference."""
+
+import gzip
+import io
+import re
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO, Any, cast
+
+from django.db import IntegrityError, transaction
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import User
+from pipelines import blobs, links, rules, sources
+from pipelines.canonical import ManifestFile, digest, files_manifest, image_manifest
+from pipelines.errors import (
+    Invalid,
+    InvalidFilename,
+    NameTaken,
+    UnresolvedReference,
+    WrongState,
+)
+from pipelines.flow.references import Reference, ReferenceError_, parse_reference
+from pipelines.models import Artifact, ArtifactFile, Blob, ExecutionState, Run
+from pipelines.models.artifact import ArtifactType
+
+MAX_PATH_BYTES = 255
+MAX_FILES = 10_000
+IMAGE = re.compile(
+    r"^(?P<name>[a-z0-9][a-zA-Z0-9._:/-]{0,400}?)(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?"
+    r"@(?P<digest>sha256:[0-9a-f]{64})$"
+)
+NAME = re.compile(r"^[^\s/\\\x00-\x1f\x7f$\[\]{}]{1,128}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a run an artifact was made."""
+
+    stage: str
+    job: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBlob:
+    """One file of an artifact to be: a checked relative path and its bytes."""
+
+    path: str
+    blob: Blob
+    executable: bool = False
+
+
+# ---- Store -------------------------------------------------------------------------------------
+def check_path(path: str) -> str:
+    """A relative path with forward slashes, or InvalidFilename saying what is wrong with it."""
+    wrong = None
+    parts = path.split("/")
+    if not path or len(path.encode("utf-8", "surrogatepass")) > MAX_PATH_BYTES:
+        wrong = f"is empty or longer than {MAX_PATH_BYTES} bytes"
+    elif re.search(r"[\x00-\x1f\x7f\\]", path):
+        wrong = "has a control character or a backslash"
+    elif any(part in {"", ".", ".."} for part in parts):
+        wrong = "is absolute or has an empty, . or .. part"
+    elif any("\ud800" <= char <= "\udfff" for char in path):
+        wrong = "is not Unicode"
+    if wrong:
+        shown = path[:80].encode("unicode_escape").decode()
+        raise InvalidFilename(f"The file name “{shown}” {wrong}. Use a plain relative path.")
+    return path
+
+
+def store_files(
+    run: Run, place: Place, name: str, files: Sequence[NamedBlob], *, by: User
+) -> Artifact:
+    """Record files, whose bytes are kept already, as one artifact of a run that is running.
+
+    With one file its bytes are what is downloaded; with more, a reproducible tar.gz of them.
+    """
+    if not files:
+        raise Invalid("An artifact needs at least one file.")
+    if len(files) > MAX_FILES:
+        raise Invalid(f"An artifact may have at most {MAX_FILES} files, not {len(files)}.")
+    paths = [check_path(file.path) for file in files]
+    if len(set(paths)) != len(paths):
+        twice = sorted({path for path in paths if paths.count(path) > 1})
+        raise InvalidFilename(f"The path “{twice[0]}” occurs twice in the artifact.")
+    _require_open(run)
+    manifest = files_manifest(
+        ManifestFile(file.path, file.blob.sha256, file.blob.size, file.executable) for file in files
+    )
+    if len(files) == 1:
+        bundle, bundle_name = files[0].blob, PurePosixPath(files[0].path).name
+    else:
+        bundle, bundle_name = _bundle(files), f"{name}.tgz"
+    artifact = Artifact(
+        type=ArtifactType.FLOW_PUBLIC,
+        digest=digest(manifest),
+        bundle=bundle,
+        bundle_name=bundle_name,
+    )
+    return _record(artifact, run, place, name, files, by=by)
+
+
+def store_image(run: Run, place: Place, name: str, image: str, tag: str, *, by: User) -> Artifact:
+    """Record an image that is in a registry, pinned by the digest in `image`."""
+    match = IMAGE.match(image)
+    if match is None:
+        raise Invalid(
+            f"dockerUrl “{image[:120]}” names no exact image. Send the digest that the registry "
+            "reports: registry/name:tag@sha256:…"
+        )
+    _require_open(run)
+    artifact = Artifact(
+        type=ArtifactType.DOCKER_IMAGE,
+        digest=digest(image_manifest(match["digest"])),
+        image=image,
+        image_tag=tag or match["tag"] or "",
+    )
+    return _record(artifact, run, place, name, (), by=by)
+
+
+def report_files(
+    run: Run, place: Place, name: str, files: Sequence[NamedBlob], *, by: User
+) -> Artifact:
+    """Files that another CI system reports for its own run."""
+    require_reportable(run, by)
+    return store_files(run, place, name, files, by=by)
+
+
+def report_image(run: Run, place: Place, name: str, image: str, tag: str, *, by: User) -> Artifact:
+    """An image that another CI system reports for its own run."""
+    require_reportable(run, by)
+    return store_image(run, place, name, image, tag, by=by)
+
+
+def require_reportable(run: Run, by: User) -> None:
+    """Refuse unless `by` may add artifacts to `run` from outside, before any byte is kept."""
+    rules.require(by, "run.report")
+    if not run.is_external:
+        raise WrongState(
+            f"{run} runs inside Sluice: its steps upload its artifacts. "
+            "Only a run that was started as external takes them over the API.",
+            current=run.state,
+        )
+    _require_open(run)
+
+
+def _require_open(run: Run) -> None:
+    if run.state != ExecutionState.RUNNING:
+        raise WrongState(
+            f"{run} is {run.state}; artifacts are added while it is running.", current=run.state
+        )
+
+
+def _record(
+    artifact: Artifact,
+    run: Run,
+    place: Place,
+    name: str,
+    files: Sequence[NamedBlob],
+    *,
+    by: User,
+) -> Artifact:
+    if not NAME.match(name) or name == "default":
+        raise Invalid(
+            f"“{name[:80]}” cannot name an artifact: use 1 to 128 characters without spaces, "
+            "slashes or $ [ ] { }, and not the word default."
+        )
+    artifact.run = run
+    artifact.stage, artifact.job, artifact.step = place.stage, place.job, place.step
+    artifact.name = name
+    artifact.created_by = by
+    artifact.created_at = timezone.now()
+    try:
+        with transaction.atomic():
+            # The run may have ended while the bytes came in; a lock makes the answer hold.
+            _require_open(Run.objects.select_for_update().get(pk=run.pk))
+            artifact.save(force_insert=True)
+            ArtifactFile.objects.bulk_create(
+                ArtifactFile(
+                    artifact=artifact, path=file.path, blob=file.blob, executable=file.executable
+                )
+                for file in files
+            )
+    except IntegrityError as error:
+        raise NameTaken(
+            f"{run} has an artifact “{name}” from {place.stage}.{place.job}.{place.step} already. "
+            "Artifacts never change: use another name."
+        ) from error
+    return artifact
+
+
+def _bundle(files: Sequence[NamedBlob]) -> Blob:
+    """A tar.gz with the same bytes for the same files: fixed order, times and owners."""
+    with blobs.stage() as staged:
+        sink = io.BufferedWriter(_StagedSink(staged))
+        with (
+            gzip.GzipFile(filename="", mode="wb", fileobj=sink, mtime=0, compresslevel=6) as zipped,
+            tarfile.open(
+                fileobj=cast(IO[bytes], zipped), mode="w", format=tarfile.GNU_FORMAT
+            ) as tar,
+        ):
+            for file in sorted(files, key=lambda each: each.path):
+                member = tarfile.TarInfo(file.path)
+                member.size = file.blob.size
+                member.mode = 0o755 if file.executable else 0o644
+                with blobs.open_blob(file.blob) as content:
+                    tar.addfile(member, content)
+        sink.flush()
+        return blobs.keep(staged)
+
+
+class _StagedSink(io.RawIOBase):
+    """A staged blob as the file that gzip writes to."""
+
+    def __init__(self, staged: blobs.Staged) -> None:
+        self._staged = staged
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        chunk = bytes(data)
+        self._staged.write(chunk)
+        return len(chunk)
+
+
+# ---- Describe ----------------------------------------------------------------------------------
+def download_path(artifact: Artifact) -> str:
+    return reverse("api:artifact-download", args=[artifact.pk])
+
+
+def descriptor(artifact: Artifact, *, signed: bool = False) -> dict[str, str]:
+    """The descriptor with exactly the keys that Flow documents.
+
+    `signed` makes `downloadUrl` a link that needs no token, for steps that run curl.
+    """
+    if artifact.type == ArtifactType.DOCKER_IMAGE:
+        return {
+            "artifact": artifact.name,
+            "type": artifact.type,
+            "dockerUrl": artifact.image,
+            "dockerTag": artifact.image_tag,
+        }
+    assert artifact.bundle is not None
+    path = download_path(artifact)
+    return {
+        "artifact": artifact.name,
+        "type": artifact.type,
+        "downloadUrl": links.signed(path) if signed else links.absolute(path),
+        "md5": artifact.bundle.md5,
+    }
+
+
+def properties(artifact: Artifact, *, signed: bool = False) -> dict[str, str]:
+    """All that a reference can ask of an artifact: the descriptor, and its digests."""
+    known = {**descriptor(artifact, signed=signed), "digest": artifact.digest}
+    if artifact.bundle is not None:
+        known["sha256"] = artifact.bundle.sha256
+    return known
+
+
+def as_text(found: Mapping[str, str], property_: str | None) -> str | None:
+    """What a reference becomes in text: the property asked for, or else the image or the URL."""
+    if property_:
+        return found.get(property_)
+    return found.get("dockerUrl") or found.get("downloadUrl")
+
+
+# ---- Find --------------------------------------------------------------------------------------
+def resolve_text(run: Run, text: str) -> Artifact:
+    """The artifact that a written reference means in `run`."""
+    try:
+        reference = parse_reference(text.strip())
+    except ReferenceError_ as error:
+        raise UnresolvedReference(f"“{text[:120]}” is not a reference: {error}.") from error
+    return find(run, reference)
+
+
+def find(run: Run, reference: Reference, *, stage: str | None = None) -> Artifact:
+    """The artifact that `reference` means in `run`, read from the stage `stage`.
+
+    Raises UnresolvedReference with the hop at which the way ended.
+    """
+    if reference.kind == "source":
+        raise UnresolvedReference(
+            f"{reference.text} names a source, not an artifact of a step of {run}."
+        )
+    if reference.kind == "pipeline":
+        run = sources.upstream_run(run, reference.source or "")
+    in_stage = reference.stage or stage
+    if in_stage is None:
+        jobs = set(run.artifacts.filter(job=reference.job or "").values_list("stage", flat=True))
+        if len(jobs) > 1:
+            raise UnresolvedReference(
+                f"{reference.text} means a job of the same stage, and {run} has artifacts of a job "
+                f"“{reference.job}” in several stages: write $[stages.<stage>.…]."
+            )
+        in_stage = jobs.pop() if jobs else ""
+    made = run.artifacts.filter(
+        stage=in_stage, job=reference.job or "", step=reference.step or ""
+    ).select_related("bundle", "run__pipeline")
+    if reference.artifact != "default":
+        made = made.filter(name=reference.artifact or "")
+    found = list(made[:2])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UnresolvedReference(
+            f"{reference.text}: the step {in_stage}.{reference.job}.{reference.step} of {run} made "
+            "several artifacts; name the one you mean instead of default."
+        )
+    names = sorted(run.artifacts.values_list("name", flat=True)[:20])
+    raise UnresolvedReference(
+        f"{reference.text}: {run} has no such artifact. "
+        + (f"It has: {', '.join(names)}." if names else "It has none at all.")
+    )

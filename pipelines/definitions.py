@@ -1,0 +1,111 @@
+"""Pipelines and their definitions: create, revise, check."""
+
+import hashlib
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from accounts.models import User
+from pipelines import rules, sources, steps
+from pipelines.errors import Invalid, NameTaken, PreconditionFailed
+from pipelines.flow.catalog import LANGUAGE
+from pipelines.flow.check import Report
+from pipelines.flow.check import check as check_document
+from pipelines.flow.document import Definition
+from pipelines.flow.parser import parse
+from pipelines.flow.schema import Catalog
+from pipelines.models import Pipeline, Revision
+from pipelines.models.pipeline import check_slug
+
+
+def catalog() -> Catalog:
+    """The language, with what this site can run marked as available."""
+    return LANGUAGE.with_available(steps=steps.available(), sources=sources.available())
+
+
+def check(yaml: str | bytes, *, pipeline: str | None = None) -> Report:
+    """All that can be said of a definition before it runs, against the pipelines of this site."""
+    return check_document(yaml, catalog(), current_definition, pipeline)
+
+
+def current_definition(slug: str) -> Definition | None:
+    yaml = Pipeline.objects.filter(slug=slug).values_list("revision__yaml", flat=True).first()
+    return parse(yaml).definition if yaml else None
+
+
+def definition_of(revision: Revision) -> Definition:
+    """The parsed text of a stored revision, which was checked before it was stored."""
+    definition = parse(revision.yaml).definition
+    if definition is None:
+        raise Invalid(f"{revision} can no longer be read.")
+    return definition
+
+
+def create(slug: str, name: str, yaml: str, *, by: User) -> Pipeline:
+    rules.require(by, "pipeline.write")
+    try:
+        check_slug(slug)
+    except ValidationError as error:
+        raise Invalid(f"“{slug[:80]}” cannot be a pipeline's id. {error.message}") from error
+    report = _checked(yaml, slug)
+    now = timezone.now()
+    try:
+        with transaction.atomic():
+            pipeline = Pipeline.objects.create(
+                slug=slug,
+                name=name.strip() or (report.definition.name if report.definition else "") or slug,
+                created_by=by,
+                created_at=now,
+            )
+            _add_revision(pipeline, 1, yaml, by)
+    except IntegrityError as error:
+        raise NameTaken(f"There is a pipeline “{slug}” already. Choose another id.") from error
+    return pipeline
+
+
+def revise(pipeline: Pipeline, yaml: str, *, by: User, expected: int | None = None) -> Revision:
+    """Make `yaml` the current revision; the same text again changes nothing.
+
+    `expected` is the revision that the writer saw: when another came in between, nothing is saved.
+    """
+    rules.require(by, "pipeline.write")
+    _checked(yaml, pipeline.slug)
+    with transaction.atomic():
+        locked = Pipeline.objects.select_for_update().get(pk=pipeline.pk)
+        current = locked.revision
+        assert current is not None, "a pipeline is created with its first revision"
+        if expected is not None and expected != current.number:
+            raise PreconditionFailed(
+                f"{pipeline.slug} is at revision {current.number} now, not {expected}. "
+                "Load it again and redo your change.",
+                current=current.number,
+            )
+        if current.yaml == yaml:
+            return current
+        revision = _add_revision(locked, current.number + 1, yaml, by)
+    pipeline.refresh_from_db()
+    return revision
+
+
+def _checked(yaml: str, slug: str) -> Report:
+    report = check(yaml, pipeline=slug)
+    if not report.valid:
+        errors = [problem for problem in report.problems if problem.severity == "error"]
+        count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
+        raise Invalid(f"The definition has {count}.", problems=report.problems)
+    return report
+
+
+def _add_revision(pipeline: Pipeline, number: int, yaml: str, by: User) -> Revision:
+    revision = Revision.objects.create(
+        pipeline=pipeline,
+        number=number,
+        yaml=yaml,
+        digest=hashlib.sha256(yaml.encode()).hexdigest(),
+        created_by=by,
+        created_at=timezone.now(),
+    )
+    pipeline.revision = revision
+    pipeline.save(update_fields=["revision"])
+    return revision

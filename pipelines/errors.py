@@ -1,0 +1,125 @@
+"""Every way in which pipelines refuse. Doors translate them; nothing here knows of HTTP.
+
+Each error has a `code` that programs may rely on, a `title` that names the case, and a detail that
+says what was wrong and what to do. `extra` holds the further fields of the answer.
+"""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from pipelines.flow.document import Problem
+
+
+class SluiceError(Exception):
+    code: ClassVar[str] = "error"
+    title: ClassVar[str] = "The request was refused"
+
+    def __init__(self, detail: str, **extra: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.extra = extra
+
+
+# ---- Families: doors answer by these -----------------------------------------------------------
+class BadRequest(SluiceError):
+    code = "bad_request"
+    title = "The request cannot be understood"
+
+
+class Forbidden(SluiceError):
+    code = "forbidden"
+    title = "You may not do this"
+
+
+class NotFound(SluiceError):
+    code = "not_found"
+    title = "There is no such thing"
+
+
+class Conflict(SluiceError):
+    code = "conflict"
+    title = "The present state does not allow this"
+
+
+class PreconditionFailed(SluiceError):
+    code = "precondition_failed"
+    title = "It was changed since you read it"
+
+
+class Gone(SluiceError):
+    code = "gone"
+    title = "This was withdrawn"
+
+
+class TooLarge(SluiceError):
+    code = "too_large"
+    title = "This is larger than allowed"
+
+
+class Invalid(SluiceError):
+    """A value that cannot be accepted, with a list of located problems where there is a place."""
+
+    code = "invalid"
+    title = "A value is not valid"
+
+    def __init__(self, detail: str, *, problems: Iterable[Problem] = (), **extra: Any) -> None:
+        super().__init__(detail, **extra)
+        self.problems = tuple(problems)
+
+
+class StorageUnavailable(SluiceError):
+    code = "storage_full"
+    title = "The bytes could not be stored"
+
+
+# ---- Cases -------------------------------------------------------------------------------------
+class UnknownField(BadRequest):
+    code = "unknown_field"
+    title = "The request has a field that is not known here"
+
+
+class InvalidFilename(BadRequest):
+    code = "invalid_filename"
+    title = "The file name cannot be used"
+
+
+class DigestMismatch(BadRequest):
+    code = "digest_mismatch"
+    title = "The bytes are not those that were announced"
+
+
+class TruncatedUpload(BadRequest):
+    code = "truncated_upload"
+    title = "The upload ended before its end"
+
+
+class WrongState(Conflict):
+    code = "wrong_state"
+    title = "The state does not allow this"
+
+
+class NameTaken(Conflict):
+    code = "name_taken"
+    title = "The name is taken"
+
+
+class UnresolvedReference(Invalid):
+    code = "unresolved_reference"
+    title = "The reference leads nowhere"
+
+
+class IdempotencyKeyBusy(Conflict):
+    code = "idempotency_key_busy"
+    title = "The first request with this key is still running"
+
+
+class IdempotencyKeyReused(Invalid):
+    code = "idempotency_key_reused"
+    title = "The key was used for another request"
+
+
+class Sealed(Conflict):
+    """History and sealed objects never change; asking for it is a fault of the caller's code."""
+
+    code = "sealed"
+    title = "This can no longer be changed"

@@ -1,0 +1,24 @@
+"""The nouns of what was built, one a file."""
+
+from pipelines.models.artifact import Artifact, ArtifactFile
+from pipelines.models.blob import Blob
+from pipelines.models.idempotency import IdempotencyKey
+from pipelines.models.log import LogChunk
+from pipelines.models.pipeline import Pipeline, Revision
+from pipelines.models.run import ExecutionState, Job, Run, Step, Trigger, stage_state
+
+__all__ = [
+    "Artifact",
+    "ArtifactFile",
+    "Blob",
+    "ExecutionState",
+    "IdempotencyKey",
+    "Job",
+    "LogChunk",
+    "Pipeline",
+    "Revision",
+    "Run",
+    "Step",
+    "Trigger",
+    "stage_state",
+]

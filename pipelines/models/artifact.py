@@ -1,0 +1,85 @@
+"""Artifacts: what the steps of a run produced."""
+
+from django.conf import settings
+from django.db import models
+
+from pipelines.models.blob import Blob
+from pipelines.models.run import Run
+from pipelines.seals import Sealed
+
+
+class ArtifactType(models.TextChoices):
+    """The types of Flow's descriptors, spelt as Flow spells them."""
+
+    FLOW_PUBLIC = "flowPublic", "Files"
+    DOCKER_IMAGE = "dockerImage", "Container image"
+
+
+class Artifact(Sealed):
+    """Files or an image that one step of one run produced. Never changes.
+
+    `bundle` is what `downloadUrl` serves: the file itself where there is one, a tar.gz of all
+    where there are more. `digest` is the identity: of the manifest of files, or of the image.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="artifacts")
+    stage = models.CharField(max_length=64)
+    job = models.CharField(max_length=64)
+    step = models.CharField(max_length=64)
+    name = models.CharField(max_length=200)
+    type = models.CharField(max_length=20, choices=ArtifactType)
+    digest = models.CharField(max_length=71, help_text="sha256:… of the manifest or the image.")
+    bundle = models.ForeignKey(Blob, null=True, on_delete=models.PROTECT, related_name="+")
+    bundle_name = models.CharField(max_length=255, blank=True)
+    image = models.CharField(max_length=500, blank=True, help_text="dockerUrl of an image.")
+    image_tag = models.CharField(max_length=128, blank=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["run", "stage", "job", "step", "name"],
+                name="one_artifact_per_step_and_name",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(type="flowPublic", bundle__isnull=False)
+                | (models.Q(type="dockerImage", bundle__isnull=True) & ~models.Q(image="")),
+                name="artifact_is_files_or_an_image",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run} {self.name}"
+
+    @property
+    def reference(self) -> str:
+        """How a later stage of the same pipeline refers to this artifact."""
+        return f"$[stages.{self.stage}.{self.job}.{self.step}.artifacts.{self.name}]"
+
+    @property
+    def size(self) -> int | None:
+        return self.bundle.size if self.bundle else None
+
+
+class ArtifactFile(Sealed):
+    """One file of an artifact."""
+
+    artifact = models.ForeignKey(Artifact, on_delete=models.PROTECT, related_name="files")
+    path = models.CharField(max_length=1024)
+    blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="+")
+    executable = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["path"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["artifact", "path"], name="one_file_per_artifact_and_path"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.path

@@ -1,0 +1,100 @@
+"""Run one program for a step: scrubbed environment, own process group, a deadline, live output."""
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+READ = 64 * 1024
+GRACE = 5.0
+POLL = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a program ended. `stopped` is why it was killed, or empty when it ended by itself."""
+
+    exit_code: int
+    stopped: str = ""
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    deadline: float,
+    output: Callable[[bytes], None],
+    should_stop: Callable[[], str],
+) -> Ended:
+    """Run `argv` in `folder` until it ends, `deadline` (monotonic seconds) or `should_stop`.
+
+    `environment` is all that the program gets. `should_stop` answers why to stop, or an empty
+    text. Whatever the program started and left behind is killed with it.
+    """
+    program = subprocess.Popen(
+        list(argv),
+        cwd=folder,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        close_fds=True,
+    )
+    assert program.stdout is not None
+    pipe = program.stdout.fileno()
+    os.set_blocking(pipe, False)
+    stopped = ""
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_READ)
+            is_open = True
+            while program.poll() is None:
+                if selector.select(POLL) and is_open:
+                    is_open = _drain(pipe, output)
+                    if not is_open:
+                        selector.unregister(pipe)
+                stopped = should_stop() or ("timeout" if time.monotonic() > deadline else "")
+                if stopped:
+                    _stop(program)
+                    break
+            if is_open:
+                _drain(pipe, output)
+    finally:
+        _kill_group(program.pid, signal.SIGKILL)
+        program.wait()
+        program.stdout.close()
+    return Ended(program.returncode, stopped)
+
+
+def _drain(pipe: int, output: Callable[[bytes], None]) -> bool:
+    """Hand on what there is to read; False at the end of the output."""
+    while True:
+        try:
+            chunk = os.read(pipe, READ)
+        except BlockingIOError:
+            return True
+        if not chunk:
+            return False
+        output(chunk)
+
+
+def _stop(program: subprocess.Popen[bytes]) -> None:
+    """Ask the group to end, then make it."""
+    _kill_group(program.pid, signal.SIGTERM)
+    try:
+        program.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        _kill_group(program.pid, signal.SIGKILL)
+
+
+def _kill_group(leader: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(leader, number)
+    except ProcessLookupError:
+        return

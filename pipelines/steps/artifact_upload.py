@@ -1,0 +1,98 @@
+"""The step `ArtifactUpload`: files of the workspace become an artifact of the run."""
+
+import os
+import stat
+from collections.abc import Iterator
+from glob import has_magic
+from pathlib import Path, PurePosixPath
+
+from pipelines import artifacts, blobs
+from pipelines.errors import SluiceError
+from pipelines.steps.base import OWN_FOLDER, StepContext, StepFailed
+
+
+def run(context: StepContext) -> None:
+    upload_type = context.text("uploadType")
+    if upload_type != "flowPublic":
+        raise StepFailed(
+            f"uploadType {upload_type} cannot be run by this site yet. Use flowPublic, then "
+            "publish the artifact as a version."
+        )
+    name = context.text("artifact")
+    try:
+        files = [
+            _kept(context, path, inner)
+            for path, inner in _selected(context, bool(context.with_.get("includePathInArtifact")))
+        ]
+        artifact = artifacts.store_files(
+            context.run, context.place, name, files, by=context.run.started_by
+        )
+    except SluiceError as error:
+        raise StepFailed(error.detail) from error
+    total = sum(file.blob.size for file in files)
+    context.log.say(f"uploaded “{name}”: {len(files)} files, {total} bytes, {artifact.digest}")
+
+
+def _patterns(context: StepContext) -> list[str]:
+    value = context.with_["filePath"]
+    patterns = value if isinstance(value, list) else [value]
+    return [line.strip() for each in patterns for line in str(each).splitlines() if line.strip()]
+
+
+def _selected(context: StepContext, include_path: bool) -> Iterator[tuple[Path, str]]:
+    """Each file to upload and its path in the artifact."""
+    seen: set[str] = set()
+    for pattern in _patterns(context):
+        if PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
+            raise StepFailed(f"filePath “{pattern}” leads out of the workspace.")
+        matches = (
+            sorted(context.folder.glob(pattern))
+            if has_magic(pattern)
+            else [context.folder / pattern]
+        )
+        matches = [match for match in matches if os.path.lexists(match)]
+        if not matches:
+            there = sorted(entry.name for entry in context.folder.iterdir())[:20]
+            raise StepFailed(
+                f"filePath “{pattern}” matches nothing. The folder holds: "
+                f"{', '.join(there) or 'nothing'}."
+            )
+        for match in matches:
+            top = context.folder if include_path or not match.is_dir() else match
+            for file in _files_below(match):
+                inner = (
+                    file.relative_to(top).as_posix() if include_path or top == match else file.name
+                )
+                if inner in seen:
+                    raise StepFailed(
+                        f"Two files would be “{inner}” in the artifact. "
+                        "Set includePathInArtifact: true."
+                    )
+                seen.add(inner)
+                yield file, inner
+
+
+def _files_below(path: Path) -> Iterator[Path]:
+    if not path.is_dir() or path.is_symlink():
+        yield path
+        return
+    for folder, folders, names in os.walk(path):
+        # Sorted, so that the same tree always uploads in the same order.
+        folders[:] = sorted(name for name in folders if name not in {OWN_FOLDER, ".git"})
+        for name in sorted(names):
+            yield Path(folder) / name
+
+
+def _kept(context: StepContext, path: Path, inner: str) -> artifacts.NamedBlob:
+    """Keep one file's bytes. A link that leads out of the workspace is refused, because the worker
+    may read what the step may not."""
+    real = path.resolve()
+    if not real.is_relative_to(context.workspace.resolve()):
+        raise StepFailed(f"“{inner}” is a link that leads out of the workspace.")
+    handle = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as stream:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            raise StepFailed(f"“{inner}” is not a plain file.")
+        blob = blobs.keep_stream(stream)
+    return artifacts.NamedBlob(inner, blob, executable=bool(mode & stat.S_IXUSR))

@@ -1,0 +1,26 @@
+"""What workers do for pipelines: take an id, call one verb. Every task may be delivered twice."""
+
+from celery import shared_task
+
+from pipelines import execution, runs
+
+
+@shared_task(name=runs.BEGIN, acks_late=True, time_limit=1200)
+def begin_run(run_id: int) -> None:
+    runs.begin(run_id)
+
+
+@shared_task(name=runs.ADVANCE, acks_late=True, time_limit=300)
+def advance_run(run_id: int) -> None:
+    runs.advance(run_id)
+
+
+@shared_task(name=runs.EXECUTE, acks_late=True)
+def execute_job(job_id: int) -> None:
+    """No time limit of Celery's: the job's own is kept by execution.py, which also cleans up."""
+    execution.execute(job_id)
+
+
+@shared_task(name="pipelines.sweep", acks_late=True, time_limit=300)
+def sweep() -> None:
+    runs.sweep()

@@ -1,0 +1,28 @@
+"""The page of an artifact: what it is, what is in it, where it comes from."""
+
+import json
+
+from django.http import HttpResponse
+from django.shortcuts import render
+
+from pipelines import artifacts
+from pipelines.models import Artifact, ExecutionState
+from pipelines.web.doors import PageRequest, one, page
+
+
+@page("GET")
+def artifact(request: PageRequest, artifact_id: int) -> HttpResponse:
+    found = one(
+        Artifact.objects.select_related("run__pipeline", "run__revision", "bundle", "created_by"),
+        f"There is no artifact {artifact_id}.",
+        pk=artifact_id,
+    )
+    context = {
+        "artifact": found,
+        "run": found.run,
+        "pipeline": found.run.pipeline,
+        "files": found.files.select_related("blob"),
+        "descriptor": json.dumps(artifacts.descriptor(found), indent=2, ensure_ascii=False),
+        "has_succeeded": found.run.state == ExecutionState.SUCCEEDED,
+    }
+    return render(request, "pipelines/artifact.html", context)

@@ -1,0 +1,35 @@
+"""The addresses of the pages about pipelines, below /pipelines/.
+
+No pipeline's id begins with a hyphen, so /-/ is free for pages of the list itself.
+"""
+
+from django.urls import path
+
+from pipelines.web import artifacts, jobs, pipelines, runs
+
+app_name = "pipelines"
+
+PIPELINE = "<str:slug>"
+RUN = f"{PIPELINE}/runs/<int:number>"
+JOB = f"{RUN}/jobs/<str:stage>/<str:job>"
+
+urlpatterns = [
+    # Pipelines
+    path("", pipelines.pipeline_list, name="pipeline_list"),
+    path("-/new/", pipelines.pipeline_new, name="pipeline_new"),
+    path(f"{PIPELINE}/", pipelines.pipeline, name="pipeline"),
+    path(f"{PIPELINE}/definition/", pipelines.definition, name="definition"),
+    path(f"{PIPELINE}/revisions/<int:number>/", pipelines.revision, name="revision"),
+    # Runs
+    path(f"{PIPELINE}/runs/start/", runs.run_start, name="run_start"),
+    path(f"{RUN}/", runs.run, name="run"),
+    path(f"{RUN}/progress/", runs.run_progress, name="run_progress"),
+    path(f"{RUN}/cancel/", runs.run_cancel, name="run_cancel"),
+    # Jobs
+    path(f"{JOB}/", jobs.job, name="job"),
+    path(f"{JOB}/log/", jobs.job_log, name="job_log"),
+    path(f"{JOB}/pass/", jobs.job_pass, name="job_pass"),
+    path(f"{JOB}/refuse/", jobs.job_refuse, name="job_refuse"),
+    # Artifacts
+    path("-/artifacts/<int:artifact_id>/", artifacts.artifact, name="artifact"),
+]

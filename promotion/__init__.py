@@ -1,0 +1,1 @@
+"""What may go where, who said so, and the proof."""

@@ -1,0 +1,123 @@
+"""How the API finds what an address or a body names; 404 where there is no such thing."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
+from django.shortcuts import get_object_or_404
+from django.utils.dateparse import parse_date, parse_datetime
+
+from pipelines.errors import Invalid, NotFound
+from promotion.models import (
+    Environment,
+    Package,
+    Placement,
+    Promotion,
+    Repository,
+    Version,
+)
+
+
+def repository(name: str) -> Repository:
+    return get_object_or_404(Repository, name=name)
+
+
+def packages() -> "QuerySet[Package]":
+    """Packages with their newest published version and what is placed of them now."""
+    newest = Version.objects.available().filter(package=OuterRef("pk")).order_by("-pk")
+    placed = Placement.objects.current().with_names()
+    return (
+        Package.objects.select_related("repository")
+        .annotate(latest=Subquery(newest.values("name")[:1]))
+        .prefetch_related(Prefetch("placements", queryset=placed, to_attr="placed_now"))
+    )
+
+
+def package(repository_name: str, name: str) -> Package:
+    return get_object_or_404(
+        Package.objects.select_related("repository"), repository__name=repository_name, name=name
+    )
+
+
+def named_package(repository_name: str, name: str) -> Package:
+    """The package that a body names."""
+    found = (
+        Package.objects.select_related("repository")
+        .filter(repository__name=repository_name, name=name)
+        .first()
+    )
+    if found is None:
+        raise NotFound(f"There is no package {repository_name[:64]}/{name[:64]}.")
+    return found
+
+
+def whole_versions() -> "QuerySet[Version]":
+    return (
+        Version.objects.with_names()
+        .select_related("bundle", "replacement")
+        .prefetch_related(
+            "files__blob",
+            "evidence__added_by",
+            Prefetch("placements", queryset=Placement.objects.current().with_names()),
+        )
+    )
+
+
+def version(repository_name: str, package_name: str, name: str) -> Version:
+    return get_object_or_404(
+        whole_versions(),
+        package__repository__name=repository_name,
+        package__name=package_name,
+        name=name,
+    )
+
+
+def named_version(item: Mapping[str, Any]) -> Version:
+    """The version that an item of a body names."""
+    found = (
+        Version.objects.with_names()
+        .select_related("replacement")
+        .filter(
+            package__repository__name=item["repository"],
+            package__name=item["package"],
+            name=item["version"],
+        )
+        .first()
+    )
+    if found is None:
+        raise NotFound(
+            f"There is no version {item['repository']}/{item['package']} {item['version']}."
+        )
+    return found
+
+
+def environment(name: str) -> Environment:
+    return get_object_or_404(
+        Environment.objects.select_related("policy__environment", "policy__created_by"), name=name
+    )
+
+
+def named_environment(name: str) -> Environment:
+    found = Environment.objects.select_related("policy").filter(name=name).first()
+    if found is None:
+        raise NotFound(f"There is no environment “{name[:64]}”.")
+    return found
+
+
+def promotions() -> "QuerySet[Promotion]":
+    return Promotion.objects.with_names().prefetch_related("approvals__by")
+
+
+def moment(text: str, parameter: str) -> datetime:
+    """An RFC 3339 time, or a date: its beginning in UTC."""
+    try:
+        found = parse_datetime(text)
+        day = parse_date(text) if found is None else None
+    except ValueError:
+        found = day = None
+    if found is None and day is not None:
+        found = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    if found is None:
+        raise Invalid(f"{parameter} is a time like 2026-05-04T10:00:00Z, or a date.")
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,326 @@
+"""Calls on repositories, packages, versions and selections."""
+
+from typing import Any
+
+from django.http import Http404, HttpResponseBase
+from django.shortcuts import get_object_or_404
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.authentication import caller
+from pipelines.api.base import ApiView, StrictSerializer, idempotent, page, query, read
+from pipelines.api.downloads import MayDownload, serve
+from pipelines.api.schema import IDEMPOTENCY, operation, page_of, shape
+from pipelines.errors import Invalid, NotFound
+from pipelines.models import Artifact
+from promotion import descriptors, publishing, selection
+from promotion.api import lookups
+from promotion.api.shapes import (
+    EvidenceAnswer,
+    PackageAnswer,
+    RepositoryAnswer,
+    ResolvedAnswer,
+    SelectionAnswer,
+    VersionAnswer,
+    evidence_answer,
+    package_answer,
+    repository_answer,
+    version_answer,
+)
+from promotion.ledger.append import current_size
+from promotion.models import Repository, RepositoryKind, Selection
+
+TAG = "Repositories"
+SELECTIONS = "Selections"
+
+
+class RepositoryBody(StrictSerializer):
+    name = serializers.CharField(max_length=64)
+    kind = serializers.ChoiceField(RepositoryKind.values, default=RepositoryKind.GENERIC)
+    description = serializers.CharField(max_length=500, default="", allow_blank=True)
+
+
+class PublishBody(StrictSerializer):
+    """Name the artifact by its id, or by pipeline, run and reference."""
+
+    version = serializers.CharField(max_length=128)
+    artifact = serializers.IntegerField(required=False)
+    pipeline = serializers.CharField(max_length=64, required=False)
+    run = serializers.IntegerField(required=False)
+    reference = serializers.CharField(max_length=500, required=False)
+    notes = serializers.CharField(default="", allow_blank=True, max_length=20_000)
+
+
+class EvidenceBody(StrictSerializer):
+    predicate_type = serializers.CharField(max_length=255)
+    result = serializers.CharField(max_length=40, default="", allow_blank=True)
+    payload = serializers.DictField(default=dict)
+
+
+class RecallBody(StrictSerializer):
+    reason = serializers.CharField(max_length=2000)
+    replacement = serializers.CharField(max_length=128, required=False)
+
+
+class SelectBody(StrictSerializer):
+    repository = serializers.CharField(max_length=64)
+    package = serializers.CharField(max_length=64)
+    environment = serializers.CharField(max_length=64, required=False)
+    version = serializers.CharField(max_length=128, required=False)
+    range = serializers.CharField(max_length=200, required=False)
+    consumer = serializers.CharField(max_length=200, default="", allow_blank=True)
+
+
+class RepositoriesView(ApiView):
+    @operation("List repositories", {200: page_of(RepositoryAnswer)}, tag=TAG, is_list=True)
+    def get(self, request: Request) -> Response:
+        query(request)
+        rows = Repository.objects.select_related("created_by")
+        return page(self, request, rows, repository_answer)
+
+    @operation(
+        "Create a repository",
+        {201: shape(RepositoryAnswer)},
+        refusals=(409, 415, 422),
+        body=RepositoryBody,
+        headers=IDEMPOTENCY,
+        tag=TAG,
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        made = publishing.create_repository(by=caller(request), **read(RepositoryBody, request))
+        return Response(repository_answer(made), status=201)
+
+
+class RepositoryView(ApiView):
+    @operation("One repository", {200: shape(RepositoryAnswer)}, refusals=(404,), tag=TAG)
+    def get(self, request: Request, repository: str) -> Response:
+        return Response(repository_answer(lookups.repository(repository)))
+
+
+class PackagesView(ApiView):
+    @operation(
+        "List the packages of a repository, with what is placed of each",
+        {200: page_of(PackageAnswer)},
+        refusals=(404,),
+        tag=TAG,
+        is_list=True,
+    )
+    def get(self, request: Request, repository: str) -> Response:
+        query(request)
+        rows = lookups.packages().filter(repository=lookups.repository(repository))
+        return page(self, request, rows, package_answer)
+
+
+class PackageView(ApiView):
+    @operation("One package", {200: shape(PackageAnswer)}, refusals=(404,), tag=TAG)
+    def get(self, request: Request, repository: str, package: str) -> Response:
+        found = get_object_or_404(lookups.packages(), repository__name=repository, name=package)
+        return Response(package_answer(found))
+
+
+class VersionsView(ApiView):
+    @operation(
+        "List the versions of a package, newest first",
+        {200: page_of(VersionAnswer)},
+        refusals=(404,),
+        tag=TAG,
+        is_list=True,
+    )
+    def get(self, request: Request, repository: str, package: str) -> Response:
+        query(request)
+        rows = lookups.whole_versions().filter(package=lookups.package(repository, package))
+        return page(self, request, rows, version_answer)
+
+    @operation(
+        "Publish an artifact as a version",
+        {201: shape(VersionAnswer), 200: shape(VersionAnswer, "It exists with the same bytes.")},
+        refusals=(404, 409, 415, 422),
+        body=PublishBody,
+        headers=IDEMPOTENCY,
+        tag=TAG,
+    )
+    @idempotent
+    def post(self, request: Request, repository: str, package: str) -> Response:
+        body = read(PublishBody, request)
+        published = publishing.publish(
+            lookups.repository(repository),
+            package,
+            body["version"],
+            _named_artifact(body),
+            by=caller(request),
+            notes=body["notes"],
+        )
+        answer = version_answer(lookups.version(repository, package, body["version"]))
+        return Response(answer, status=201 if published.is_new else 200)
+
+
+def _named_artifact(body: dict[str, Any]) -> Artifact:
+    by_reference = [body.get(key) for key in ("pipeline", "run", "reference")]
+    if "artifact" in body and not any(by_reference):
+        found = (
+            Artifact.objects.select_related("run__pipeline", "run__revision", "bundle")
+            .filter(pk=body["artifact"])
+            .first()
+        )
+        if found is None:
+            raise NotFound(f"There is no artifact {body['artifact']}.")
+        return found
+    if all(by_reference) and "artifact" not in body:
+        return publishing.artifact_of_reference(body["pipeline"], body["run"], body["reference"])
+    raise Invalid("Name the artifact by its id, or else by pipeline, run and reference together.")
+
+
+class VersionView(ApiView):
+    @operation("One version", {200: shape(VersionAnswer)}, refusals=(404,), tag=TAG)
+    def get(self, request: Request, repository: str, package: str, version: str) -> Response:
+        return Response(version_answer(lookups.version(repository, package, version)))
+
+
+class VersionDownloadView(ApiView):
+    reading = ""
+    permission_classes = [MayDownload]
+
+    @operation(
+        "The bytes of a version",
+        {(200, "application/octet-stream"): bytes},  # type: ignore[dict-item]
+        refusals=(404, 416),
+        query={"signature": "Of a signed link; stands in for a token."},
+        headers={"Range": "bytes=first-last", "If-Range": "The ETag the range belongs to."},
+        tag=TAG,
+    )
+    def get(
+        self, request: Request, repository: str, package: str, version: str
+    ) -> HttpResponseBase:
+        found = lookups.version(repository, package, version)
+        if found.bundle is None:
+            raise Http404
+        return serve(request, found.bundle, found.bundle_name)
+
+    head = get
+
+
+class VersionFileView(ApiView):
+    reading = ""
+    permission_classes = [MayDownload]
+
+    @operation(
+        "One file of a version",
+        {(200, "application/octet-stream"): bytes},  # type: ignore[dict-item]
+        refusals=(404, 416),
+        headers={"Range": "bytes=first-last", "If-Range": "The ETag the range belongs to."},
+        tag=TAG,
+    )
+    def get(
+        self, request: Request, repository: str, package: str, version: str, path: str
+    ) -> HttpResponseBase:
+        found = lookups.version(repository, package, version)
+        file = get_object_or_404(found.files.select_related("blob"), path=path)
+        return serve(request, file.blob, path.rpartition("/")[2])
+
+    head = get
+
+
+class EvidenceView(ApiView):
+    @operation(
+        "Add evidence on a version",
+        {201: shape(EvidenceAnswer)},
+        refusals=(404, 415, 422),
+        body=EvidenceBody,
+        headers=IDEMPOTENCY,
+        tag=TAG,
+    )
+    @idempotent
+    def post(self, request: Request, repository: str, package: str, version: str) -> Response:
+        found = lookups.version(repository, package, version)
+        added = publishing.add_evidence(found, by=caller(request), **read(EvidenceBody, request))
+        return Response(evidence_answer(added), status=201)
+
+
+class RecallView(ApiView):
+    @operation(
+        "Recall a version: it can no longer be promoted or selected",
+        {200: shape(VersionAnswer)},
+        refusals=(404, 409, 415, 422),
+        body=RecallBody,
+        tag=TAG,
+    )
+    def post(self, request: Request, repository: str, package: str, version: str) -> Response:
+        body = read(RecallBody, request)
+        found = lookups.version(repository, package, version)
+        replacement = None
+        if name := body.get("replacement"):
+            replacement = lookups.named_version(
+                {"repository": repository, "package": package, "version": name}
+            )
+        publishing.recall(found, by=caller(request), reason=body["reason"], replacement=replacement)
+        return Response(version_answer(lookups.version(repository, package, version)))
+
+
+# ---- Selections --------------------------------------------------------------------------------
+class ResolveView(ApiView):
+    @operation(
+        "Which exact version answers, and why; nothing is recorded",
+        {200: shape(ResolvedAnswer)},
+        refusals=(404, 409, 410, 422),
+        query={
+            "environment": "What is placed there.",
+            "version": "Exactly this one.",
+            "range": "The highest in it: npm-style, or VERS.",
+            "as_of": "What the environment had at this time.",
+        },
+        tag=SELECTIONS,
+    )
+    def get(self, request: Request, repository: str, package: str) -> Response:
+        asked = query(request, "environment", "version", "range", "as_of")
+        as_of = asked.pop("as_of", None)
+        resolved = selection.resolve(
+            lookups.package(repository, package),
+            selection.Query(**asked, as_of=lookups.moment(as_of, "as_of") if as_of else None),
+        )
+        whole = version_answer(lookups.whole_versions().get(pk=resolved.version.pk))
+        return Response({**whole, "explanation": resolved.explanation(current_size())})
+
+
+class SelectionsView(ApiView):
+    @operation(
+        "Select one exact version, with a receipt",
+        {201: shape(SelectionAnswer)},
+        refusals=(404, 409, 410, 415, 422),
+        body=SelectBody,
+        headers=IDEMPOTENCY,
+        tag=SELECTIONS,
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        body = read(SelectBody, request)
+        package = lookups.named_package(body["repository"], body["package"])
+        wanted = selection.Query(
+            environment=body.get("environment"),
+            version=body.get("version"),
+            range=body.get("range"),
+        )
+        made = selection.select(package, wanted, by=caller(request), consumer=body["consumer"])
+        return Response(_selection_answer(made), status=201)
+
+
+class SelectionView(ApiView):
+    @operation(
+        "A selection, answered as it was made",
+        {200: shape(SelectionAnswer)},
+        refusals=(404,),
+        tag=SELECTIONS,
+    )
+    def get(self, request: Request, selection: int) -> Response:
+        return Response(_selection_answer(get_object_or_404(Selection, pk=selection)))
+
+
+def _selection_answer(made: Selection) -> dict[str, Any]:
+    """The receipt, and beside it where its bytes are now."""
+    version = lookups.whole_versions().get(pk=made.version_id)
+    return {
+        **selection.receipt(made),
+        "artifact": descriptors.descriptor(version),
+        "sha256": version.bundle.sha256 if version.bundle else None,
+    }

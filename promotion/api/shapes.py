@@ -1,0 +1,409 @@
+"""What the API answers of promotion: typed dictionaries, and how each is made from a row."""
+
+import json
+from typing import Any, TypedDict
+from urllib.parse import quote
+
+from django.urls import reverse
+
+from pipelines import links
+from pipelines.api.shapes import timestamp
+from promotion import descriptors, plans
+from promotion.models import (
+    Environment,
+    Evidence,
+    LedgerEntry,
+    Package,
+    Placement,
+    PolicyRevision,
+    Promotion,
+    Repository,
+    Version,
+)
+
+
+class RepositoryAnswer(TypedDict):
+    name: str
+    kind: str
+    description: str
+    created_by: str
+    created_at: str | None
+
+
+def repository_answer(repository: Repository) -> RepositoryAnswer:
+    return {
+        "name": repository.name,
+        "kind": repository.kind,
+        "description": repository.description,
+        "created_by": repository.created_by.username,
+        "created_at": timestamp(repository.created_at),
+    }
+
+
+class PlacementAnswer(TypedDict):
+    environment: str
+    repository: str
+    package: str
+    version: str
+    manifest_digest: str
+    promotion: int
+    since: str | None
+    until: str | None
+
+
+def placement_answer(placement: Placement) -> PlacementAnswer:
+    return {
+        "environment": placement.environment.name,
+        "repository": placement.package.repository.name,
+        "package": placement.package.name,
+        "version": placement.version.name,
+        "manifest_digest": placement.version.manifest_digest,
+        "promotion": placement.promotion_id,
+        "since": timestamp(placement.since),
+        "until": timestamp(placement.until),
+    }
+
+
+class PackageAnswer(TypedDict):
+    repository: str
+    name: str
+    latest: str | None
+    placements: list[PlacementAnswer]
+    created_at: str | None
+
+
+def package_answer(package: Package) -> PackageAnswer:
+    return {
+        "repository": package.repository.name,
+        "name": package.name,
+        "latest": getattr(package, "latest", None),
+        "placements": [placement_answer(each) for each in getattr(package, "placed_now", ())],
+        "created_at": timestamp(package.created_at),
+    }
+
+
+class VersionFileAnswer(TypedDict):
+    path: str
+    size: int
+    sha256: str
+    md5: str
+    download_url: str
+
+
+class EvidenceAnswer(TypedDict):
+    predicate_type: str
+    result: str
+    digest: str
+    status: str
+    payload: Any
+    added_by: str
+    added_at: str | None
+
+
+def evidence_answer(evidence: Evidence) -> EvidenceAnswer:
+    return {
+        "predicate_type": evidence.predicate_type,
+        "result": evidence.result,
+        "digest": evidence.digest,
+        "status": evidence.standing,
+        "payload": json.loads(evidence.payload)["payload"],
+        "added_by": evidence.added_by.username,
+        "added_at": timestamp(evidence.added_at),
+    }
+
+
+class VersionAnswer(TypedDict):
+    repository: str
+    package: str
+    version: str
+    state: str
+    manifest_digest: str
+    artifact: dict[str, str]
+    files: list[VersionFileAnswer]
+    provenance: dict[str, Any]
+    evidence: list[EvidenceAnswer]
+    placements: list[PlacementAnswer]
+    notes: str
+    published_by: str
+    published_at: str | None
+    recalled_at: str | None
+    recall_reason: str
+    replacement: str | None
+    download_url: str | None
+    url: str
+
+
+def version_answer(version: Version) -> VersionAnswer:
+    names = [version.package.repository.name, version.package.name, version.name]
+    download = descriptors.download_path(version) if version.bundle_id else None
+    files = reverse("api:version-files", args=names)
+    return {
+        "repository": names[0],
+        "package": names[1],
+        "version": names[2],
+        "state": version.state,
+        "manifest_digest": version.manifest_digest,
+        "artifact": descriptors.descriptor(version),
+        "files": [
+            {
+                "path": file.path,
+                "size": file.blob.size,
+                "sha256": file.blob.sha256,
+                "md5": file.blob.md5,
+                "download_url": links.absolute(f"{files}{quote(file.path)}"),
+            }
+            for file in version.files.all()
+        ],
+        "provenance": version.provenance,
+        "evidence": [evidence_answer(each) for each in version.evidence.all()],
+        "placements": [
+            placement_answer(each) for each in version.placements.all() if each.until is None
+        ],
+        "notes": version.notes,
+        "published_by": version.published_by.username,
+        "published_at": timestamp(version.published_at),
+        "recalled_at": timestamp(version.recalled_at),
+        "recall_reason": version.recall_reason,
+        "replacement": version.replacement.name if version.replacement else None,
+        "download_url": links.absolute(download) if download else None,
+        "url": links.absolute(reverse("promotion:version", args=names)),
+    }
+
+
+class ConsideredAnswer(TypedDict):
+    version: str
+    eligible: bool
+    why: str
+
+
+class ExplanationAnswer(TypedDict):
+    rule: str
+    considered: list[ConsideredAnswer]
+    ledger_size: int
+
+
+class ResolvedAnswer(VersionAnswer):
+    explanation: ExplanationAnswer
+
+
+class SelectionAnswer(TypedDict):
+    id: int
+    query: dict[str, str | None]
+    repository: str
+    package: str
+    version: str
+    manifest_digest: str
+    artifact: dict[str, str]
+    sha256: str | None
+    explanation: ExplanationAnswer
+    ledger_size: int
+    by: str
+    consumer: str
+    at: str
+    signature: str
+
+
+class PolicyAnswer(TypedDict):
+    environment: str
+    revision: int
+    digest: str
+    rules: dict[str, Any]
+    created_by: str
+    created_at: str | None
+
+
+def policy_answer(policy: PolicyRevision) -> PolicyAnswer:
+    return {
+        "environment": policy.environment.name,
+        "revision": policy.number,
+        "digest": policy.digest,
+        "rules": json.loads(policy.rules),
+        "created_by": policy.created_by.username,
+        "created_at": timestamp(policy.created_at),
+    }
+
+
+class EnvironmentAnswer(TypedDict):
+    name: str
+    rank: int
+    description: str
+    policy: PolicyAnswer
+
+
+def environment_answer(environment: Environment) -> EnvironmentAnswer:
+    assert environment.policy is not None, "every environment is created with a policy"
+    return {
+        "name": environment.name,
+        "rank": environment.rank,
+        "description": environment.description,
+        "policy": policy_answer(environment.policy),
+    }
+
+
+class GateAnswer(TypedDict):
+    name: str
+    open: bool
+    reason: str
+    inputs: dict[str, Any]
+
+
+class FileChange(TypedDict):
+    path: str
+    change: str
+    size_before: int | None
+    size_after: int | None
+    sha256_before: str | None
+    sha256_after: str | None
+
+
+class Change(TypedDict):
+    """What a promotion changes of one package. The key `from` cannot be an attribute's name."""
+
+    repository: str
+    package: str
+    to: str
+    files: list[FileChange]
+
+
+class PlanAnswer(TypedDict):
+    plan: dict[str, Any]
+    plan_digest: str
+    gates: list[GateAnswer]
+    diff: list[Change]
+
+
+class ItemAnswer(TypedDict):
+    repository: str
+    package: str
+    version: str
+    manifest_digest: str
+    replaces: str | None
+
+
+class ApprovalAnswer(TypedDict):
+    by: str
+    decision: str
+    plan_digest: str
+    comment: str
+    at: str | None
+
+
+class Happened(TypedDict):
+    at: str | None
+    what: str
+    by: str | None
+    comment: str
+
+
+class PromotionAnswer(TypedDict):
+    id: int
+    state: str
+    kind: str
+    environment: str
+    items: list[ItemAnswer]
+    plan: dict[str, Any]
+    plan_digest: str
+    policy_revision: int
+    gates: list[GateAnswer]
+    approvals: list[ApprovalAnswer]
+    requested_by: str
+    requested_at: str | None
+    expires_at: str | None
+    finished_at: str | None
+    comment: str
+    reason: str
+    timeline: list[Happened]
+    url: str
+
+
+def promotion_answer(promotion: Promotion) -> PromotionAnswer:
+    gates: Any = plans.shown_gates(promotion)
+    return {
+        "id": promotion.pk,
+        "state": promotion.state,
+        "kind": promotion.kind,
+        "environment": promotion.environment.name,
+        "items": [
+            {
+                "repository": item.package.repository.name,
+                "package": item.package.name,
+                "version": item.version.name,
+                "manifest_digest": item.version.manifest_digest,
+                "replaces": item.replaces.name if item.replaces else None,
+            }
+            for item in promotion.items.all()
+        ],
+        "plan": json.loads(promotion.plan),
+        "plan_digest": promotion.plan_digest,
+        "policy_revision": promotion.policy.number,
+        "gates": gates,
+        "approvals": [
+            {
+                "by": approval.by.username,
+                "decision": approval.decision,
+                "plan_digest": approval.plan_digest,
+                "comment": approval.comment,
+                "at": timestamp(approval.at),
+            }
+            for approval in promotion.approvals.all()
+        ],
+        "requested_by": promotion.requested_by.username,
+        "requested_at": timestamp(promotion.requested_at),
+        "expires_at": timestamp(promotion.expires_at),
+        "finished_at": timestamp(promotion.finished_at),
+        "comment": promotion.comment,
+        "reason": promotion.reason,
+        "timeline": _timeline(promotion),
+        "url": links.absolute(reverse("promotion:promotion", args=[promotion.pk])),
+    }
+
+
+def _timeline(promotion: Promotion) -> list[Happened]:
+    happened: list[Happened] = [
+        {
+            "at": timestamp(promotion.requested_at),
+            "what": "requested",
+            "by": promotion.requested_by.username,
+            "comment": promotion.comment,
+        }
+    ]
+    happened += [
+        {
+            "at": timestamp(approval.at),
+            "what": approval.get_decision_display().lower(),
+            "by": approval.by.username,
+            "comment": approval.comment,
+        }
+        for approval in promotion.approvals.all()
+    ]
+    if promotion.finished_at:
+        happened.append(
+            {
+                "at": timestamp(promotion.finished_at),
+                "what": promotion.state,
+                "by": None,
+                "comment": promotion.reason,
+            }
+        )
+    return happened
+
+
+class HistoryAnswer(TypedDict):
+    sequence: int
+    at: str
+    type: str
+    actor: str | None
+    data: dict[str, Any]
+    leaf_hash: str
+
+
+def history_answer(entry: LedgerEntry) -> HistoryAnswer:
+    body = json.loads(bytes(entry.body))
+    return {
+        "sequence": entry.sequence,
+        "at": body["at"],
+        "type": body["type"],
+        "actor": body["actor"],
+        "data": body["data"],
+        "leaf_hash": entry.leaf_hash,
+    }

@@ -1,0 +1,69 @@
+"""The addresses of the calls on promotion, below /api/v1/."""
+
+from django.urls import path
+
+from promotion.api import promotions, repositories
+
+PACKAGE = "repositories/<str:repository>/packages/<str:package>"
+VERSION = f"{PACKAGE}/versions/<str:version>"
+PROMOTION = "promotions/<int:promotion>"
+
+urlpatterns = [
+    # Repositories and packages
+    path("repositories/", repositories.RepositoriesView.as_view(), name="repositories"),
+    path(
+        "repositories/<str:repository>/",
+        repositories.RepositoryView.as_view(),
+        name="repository",
+    ),
+    path(
+        "repositories/<str:repository>/packages/",
+        repositories.PackagesView.as_view(),
+        name="packages",
+    ),
+    path(f"{PACKAGE}/", repositories.PackageView.as_view(), name="package"),
+    path(f"{PACKAGE}/resolve/", repositories.ResolveView.as_view(), name="package-resolve"),
+    # Versions
+    path(f"{PACKAGE}/versions/", repositories.VersionsView.as_view(), name="versions"),
+    path(f"{VERSION}/", repositories.VersionView.as_view(), name="version"),
+    path(
+        f"{VERSION}/download/", repositories.VersionDownloadView.as_view(), name="version-download"
+    ),
+    path(f"{VERSION}/files/", repositories.VersionView.as_view(), name="version-files"),
+    path(
+        f"{VERSION}/files/<path:path>", repositories.VersionFileView.as_view(), name="version-file"
+    ),
+    path(f"{VERSION}/evidence/", repositories.EvidenceView.as_view(), name="version-evidence"),
+    path(f"{VERSION}/recall/", repositories.RecallView.as_view(), name="version-recall"),
+    # Selections
+    path("selections/", repositories.SelectionsView.as_view(), name="selections"),
+    path("selections/<int:selection>/", repositories.SelectionView.as_view(), name="selection"),
+    # Environments
+    path("environments/", promotions.EnvironmentsView.as_view(), name="environments"),
+    path(
+        "environments/<str:environment>/",
+        promotions.EnvironmentView.as_view(),
+        name="environment",
+    ),
+    path(
+        "environments/<str:environment>/placements/",
+        promotions.PlacementsView.as_view(),
+        name="environment-placements",
+    ),
+    path(
+        "environments/<str:environment>/policy/",
+        promotions.PolicyView.as_view(),
+        name="environment-policy",
+    ),
+    # Promotions
+    path("promotions/", promotions.PromotionsView.as_view(), name="promotions"),
+    path("promotions/plan/", promotions.PlanView.as_view(), name="promotion-plan"),
+    path("promotions/rollback/", promotions.RollbackView.as_view(), name="promotion-rollback"),
+    path(f"{PROMOTION}/", promotions.PromotionView.as_view(), name="promotion"),
+    path(f"{PROMOTION}/approve/", promotions.ApproveView.as_view(), name="promotion-approve"),
+    path(f"{PROMOTION}/reject/", promotions.RejectView.as_view(), name="promotion-reject"),
+    path(f"{PROMOTION}/withdraw/", promotions.WithdrawView.as_view(), name="promotion-withdraw"),
+    path(f"{PROMOTION}/retry/", promotions.RetryView.as_view(), name="promotion-retry"),
+    # Audit
+    path("history/", promotions.HistoryView.as_view(), name="history"),
+]

@@ -1,0 +1,45 @@
+"""Versions as Flow describes the artifacts of its package repositories."""
+
+from django.urls import reverse
+
+from pipelines import links
+from promotion.models import Version
+
+
+def download_path(version: Version) -> str:
+    package = version.package
+    return reverse(
+        "api:version-download", args=[package.repository.name, package.name, version.name]
+    )
+
+
+def descriptor(version: Version, *, signed: bool = False) -> dict[str, str]:
+    """The descriptor with exactly the keys that Flow documents."""
+    if version.bundle is None:
+        return {
+            "artifact": version.package.name,
+            "type": "dockerImage",
+            "dockerUrl": version.image,
+            "dockerTag": version.image_tag,
+        }
+    path = download_path(version)
+    return {
+        "artifact": version.package.name,
+        "type": "packages",
+        "repoId": version.package.repository.name,
+        "downloadUrl": links.signed(path) if signed else links.absolute(path),
+        "version": version.name,
+        "md5": version.bundle.md5,
+    }
+
+
+def properties(version: Version, *, signed: bool = False) -> dict[str, str]:
+    """All that a reference can ask of a version: the descriptor, and its digests."""
+    known = {
+        **descriptor(version, signed=signed),
+        "version": version.name,
+        "digest": version.manifest_digest,
+    }
+    if version.bundle is not None:
+        known["sha256"] = version.bundle.sha256
+    return known

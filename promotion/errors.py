@@ -1,0 +1,53 @@
+"""Every way in which promotion refuses; the families stand in pipelines/errors.py."""
+
+from pipelines.errors import Conflict, Forbidden, Gone, NotFound
+
+
+class VersionExists(Conflict):
+    code = "version_exists"
+    title = "This version exists with other bytes"
+
+
+class NotValidated(Conflict):
+    code = "not_validated"
+    title = "The run behind this artifact has not succeeded"
+
+
+class NotPromoted(Conflict):
+    code = "not_promoted"
+    title = "This version is not placed in that environment"
+
+
+class Recalled(Gone):
+    code = "recalled"
+    title = "This version was recalled"
+
+
+class NoEligibleVersion(NotFound):
+    code = "no_eligible_version"
+    title = "No version answers this request"
+
+
+class SelfApproval(Forbidden):
+    code = "self_approval"
+    title = "Your own request needs somebody else's decision"
+
+
+class PlanChanged(Conflict):
+    code = "plan_changed"
+    title = "What you saw is not what would happen"
+
+
+class GateClosed(Conflict):
+    code = "gate_closed"
+    title = "A gate of the environment's policy is closed"
+
+
+class AlreadyDecided(Conflict):
+    code = "already_decided"
+    title = "You have decided on this already"
+
+
+class AlreadyPlaced(Conflict):
+    code = "already_placed"
+    title = "The environment has this version already"

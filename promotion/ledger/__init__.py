@@ -1,0 +1,1 @@
+"""The ledger: an append-only Merkle log of every act. Its core is pure Python."""

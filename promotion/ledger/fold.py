@@ -1,0 +1,77 @@
+"""What the ledger says the world is: its entries folded, one by one, into the state they describe.
+
+Pure: parsed entries in, plain dictionaries out. `verify.py` compares them with the rows.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Key = tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Folded:
+    """State by key. Versions map to their manifest digest, placements to version and promotion."""
+
+    repositories: dict[str, str] = field(default_factory=dict)
+    versions: dict[Key, str] = field(default_factory=dict)
+    recalls: set[Key] = field(default_factory=set)
+    evidence: set[Key] = field(default_factory=set)
+    environments: dict[str, int] = field(default_factory=dict)
+    policies: dict[tuple[str, int], str] = field(default_factory=dict)
+    promotions: dict[int, tuple[str, str]] = field(default_factory=dict)
+    approvals: set[tuple[int, str, str, str]] = field(default_factory=set)
+    placements: list[tuple[str, str, str, str, int]] = field(default_factory=list)
+    selections: dict[int, str] = field(default_factory=dict)
+
+
+#: What an entry of each type means for the state of the promotion it names.
+STATE_AFTER = {
+    "promotion.requested": "requested",
+    "promotion.rejected": "rejected",
+    "promotion.withdrawn": "withdrawn",
+    "promotion.expired": "expired",
+    "promotion.stale": "stale",
+    "promotion.failed": "failed",
+    "promotion.errored": "errored",
+    "promotion.retried": "approved",
+    "promotion.completed": "completed",
+}
+
+
+def fold(entries: Iterable[Mapping[str, Any]]) -> Folded:
+    """Fold parsed entry bodies in sequence order."""
+    state = Folded()
+    for entry in entries:
+        _apply(state, str(entry["type"]), entry.get("actor"), entry["data"])
+    return state
+
+
+def _apply(state: Folded, type_: str, actor: Any, data: Mapping[str, Any]) -> None:
+    match type_:
+        case "repository.created":
+            state.repositories[data["repository"]] = data["kind"]
+        case "version.published":
+            state.versions[_version(data)] = data["manifest_digest"]
+        case "version.recalled":
+            state.recalls.add(_version(data))
+        case "evidence.added":
+            state.evidence.add((*_version(data), data["predicate_type"], data["digest"]))
+        case "environment.created":
+            state.environments[data["environment"]] = data["rank"]
+        case "policy.set":
+            state.policies[(data["environment"], data["revision"])] = data["digest"]
+        case "selection.made":
+            state.selections[data["selection"]] = data["manifest_digest"]
+    if type_ in STATE_AFTER:
+        state.promotions[data["promotion"]] = (data["plan_digest"], STATE_AFTER[type_])
+    if type_ in {"promotion.approved", "promotion.rejected"}:
+        state.approvals.add((data["promotion"], str(actor), data["decision"], data["plan_digest"]))
+    if type_ == "promotion.completed":
+        for placed in data["placed"]:
+            state.placements.append((*_version(placed), data["environment"], data["promotion"]))
+
+
+def _version(data: Mapping[str, Any]) -> tuple[str, str, str]:
+    return data["repository"], data["package"], data["version"]

@@ -1,0 +1,345 @@
+"""Check the promises that Sluice makes, against what is really there.
+
+Each check names the promise it holds to and yields a finding for everything that breaks it. A
+check that cannot be made says so: that is neither holding nor broken.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+from django.db import connection
+from django.db.models import Count
+from django.utils import timezone
+
+from accounts.models import Token
+from pipelines import blobs
+from pipelines.canonical import canonical, digest
+from pipelines.models import Artifact, ArtifactFile, Blob, ExecutionState, Job, Revision
+from pipelines.seals import trigger_names
+from promotion.ledger.fold import Folded, fold
+from promotion.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
+from promotion.models import (
+    Approval,
+    Decision,
+    Environment,
+    Evidence,
+    LedgerEntry,
+    LedgerHead,
+    Placement,
+    PolicyRevision,
+    Promotion,
+    PromotionItem,
+    PromotionState,
+    Repository,
+    Selection,
+    Version,
+    VersionFile,
+    VersionState,
+)
+
+SEALED = [
+    Revision,
+    Blob,
+    Artifact,
+    ArtifactFile,
+    Version,
+    VersionFile,
+    Evidence,
+    PolicyRevision,
+    Promotion,
+    PromotionItem,
+    Approval,
+    Placement,
+    Selection,
+    LedgerEntry,
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one promise stands: the findings that break it, and what was looked at."""
+
+    promise: str
+    looked_at: str
+    findings: tuple[str, ...]
+    could_not: str = ""
+
+    @property
+    def holds(self) -> bool:
+        return not self.findings and not self.could_not
+
+
+Check = Callable[["Verification"], tuple[str, Iterator[str]]]
+
+
+class Verification:
+    """One pass over everything. `scrub` re-reads every byte instead of only its length."""
+
+    def __init__(self, *, scrub: bool = False) -> None:
+        self.scrub = scrub
+
+    def run(self) -> Iterator[Result]:
+        for promise, check in CHECKS.items():
+            try:
+                looked_at, findings = check(self)
+                yield Result(promise, looked_at, tuple(findings))
+            except Exception as error:
+                # Whatever stops a check, the others still say what they find.
+                yield Result(promise, "", (), could_not=repr(error))
+
+    @cached_property
+    def folded(self) -> Folded:
+        return fold(json.loads(bytes(entry.body)) for entry in _in_order())
+
+
+def _in_order() -> Iterator[LedgerEntry]:
+    yield from LedgerEntry.objects.order_by("sequence").iterator(chunk_size=1000)
+
+
+# ---- 1 -----------------------------------------------------------------------------------------
+def _ledger(verification: Verification) -> tuple[str, Iterator[str]]:
+    return f"{LedgerEntry.objects.count()} entries", _ledger_findings()
+
+
+def _ledger_findings() -> Iterator[str]:
+    frontier = Frontier()
+    for entry in _in_order():
+        body = bytes(entry.body)
+        expected = frontier.size
+        if entry.sequence != expected:
+            yield f"entry {expected} is missing; the next one is {entry.sequence}"
+            return
+        parsed = json.loads(body)
+        if canonical(parsed) != body:
+            yield f"entry {expected} is not in canonical form"
+        if parsed.get("sequence") != expected or parsed.get("type") != entry.type:
+            yield f"entry {expected} says of itself that it is another one"
+        if leaf_hash(body).hex() != entry.leaf_hash:
+            yield f"entry {expected} was changed: its bytes do not have its leaf hash"
+        frontier = frontier.append(leaf_hash(body))
+    head = LedgerHead.objects.filter(pk=LedgerHead.THE_ONE).first()
+    size = head.size if head else 0
+    root = head.root if head else EMPTY_ROOT.hex()
+    if size != frontier.size:
+        yield f"the head counts {size} entries, there are {frontier.size}"
+    elif root != frontier.root.hex():
+        yield f"the head's root is {root}, the entries' is {frontier.root.hex()}"
+
+
+# ---- 2 -----------------------------------------------------------------------------------------
+def _state(verification: Verification) -> tuple[str, Iterator[str]]:
+    folded = verification.folded
+    count = len(folded.versions) + len(folded.promotions) + len(folded.placements)
+    return f"{count} versions, promotions and placements", _state_findings(folded)
+
+
+def _state_findings(folded: Folded) -> Iterator[str]:
+    version = ("version__package__repository__name", "version__package__name", "version__name")
+    names = ("package__repository__name", "package__name", "name")
+    yield from _compare(
+        "repository", folded.repositories, dict(Repository.objects.values_list("name", "kind"))
+    )
+    yield from _compare(
+        "version",
+        folded.versions,
+        {row[:3]: row[3] for row in Version.objects.values_list(*names, "manifest_digest")},
+    )
+    recalled = Version.objects.filter(state=VersionState.RECALLED).values_list(*names)
+    yield from _compare_sets("recall", folded.recalls, set(recalled))
+    evidence = Evidence.objects.values_list(*version, "predicate_type", "digest")
+    yield from _compare_sets("evidence", folded.evidence, set(evidence))
+    yield from _compare(
+        "environment", folded.environments, dict(Environment.objects.values_list("name", "rank"))
+    )
+    policies = PolicyRevision.objects.values_list("environment__name", "number", "digest")
+    yield from _compare("policy", folded.policies, {row[:2]: row[2] for row in policies})
+    # Approved and executing are on the way; the ledger speaks when they arrive.
+    on_the_way = {PromotionState.APPROVED.value, PromotionState.EXECUTING.value}
+    yield from _compare(
+        "promotion",
+        {
+            pk: (plan, "on the way" if state in {"requested", *on_the_way} else state)
+            for pk, (plan, state) in folded.promotions.items()
+        },
+        {
+            pk: (plan, "on the way" if state in {"requested", *on_the_way} else state)
+            for pk, plan, state in Promotion.objects.values_list("pk", "plan_digest", "state")
+        },
+    )
+    approvals = Approval.objects.values_list(
+        "promotion_id", "by__username", "decision", "plan_digest"
+    )
+    yield from _compare_sets("approval", folded.approvals, set(approvals))
+    placements = Placement.objects.values_list(*version, "environment__name", "promotion_id")
+    yield from _compare_sets("placement", set(folded.placements), set(placements))
+    selections = Selection.objects.values_list("pk", "manifest_digest")
+    yield from _compare("selection", folded.selections, dict(selections))
+
+
+def _compare(noun: str, said: dict[Any, Any], there: dict[Any, Any]) -> Iterator[str]:
+    yield from _compare_sets(noun, set(said), set(there))
+    for key in said.keys() & there.keys():
+        if said[key] != there[key]:
+            yield f"{noun} {_shown(key)}: the ledger says {said[key]}, the row {there[key]}"
+
+
+def _compare_sets(noun: str, said: set[Any], there: set[Any]) -> Iterator[str]:
+    for key in sorted(said - there):
+        yield f"{noun} {_shown(key)} is in the ledger and has no row"
+    for key in sorted(there - said):
+        yield f"{noun} {_shown(key)} has a row and is not in the ledger"
+
+
+def _shown(key: Any) -> str:
+    return " ".join(map(str, key)) if isinstance(key, tuple) else str(key)
+
+
+# ---- 3 and 8 -----------------------------------------------------------------------------------
+def _bytes(verification: Verification) -> tuple[str, Iterator[str]]:
+    how = "re-read" if verification.scrub else "with the recorded size"
+    return f"{Blob.objects.count()} blobs, {how}", _bytes_findings(scrub=verification.scrub)
+
+
+def _bytes_findings(*, scrub: bool) -> Iterator[str]:
+    empty = Version.objects.annotate(count=Count("files")).filter(count=0, image="")
+    for version in empty.select_related("package__repository"):
+        yield f"version {version} has neither a file nor an image"
+    for blob in Blob.objects.iterator(chunk_size=1000):
+        if not blobs.is_whole(blob):
+            yield f"blob {blob.sha256} is missing or does not have {blob.size} bytes"
+        elif scrub and not blobs.reads_true(blob):
+            yield f"blob {blob.sha256} reads as other bytes"
+
+
+# ---- 4 -----------------------------------------------------------------------------------------
+def _manifests(verification: Verification) -> tuple[str, Iterator[str]]:
+    return f"{Version.objects.count()} manifests", _manifest_findings()
+
+
+def _manifest_findings() -> Iterator[str]:
+    rows = Version.objects.select_related("package__repository").prefetch_related("files__blob")
+    for version in rows.iterator(chunk_size=500):
+        if digest(version.manifest.encode()) != version.manifest_digest:
+            yield f"version {version}: its manifest does not have its digest"
+            continue
+        manifest = json.loads(version.manifest)
+        if manifest["kind"] == "files":
+            said = {(each["path"], each["sha256"], each["size"]) for each in manifest["files"]}
+            there = {(file.path, file.blob.sha256, file.blob.size) for file in version.files.all()}
+            if said != there:
+                yield f"version {version}: its files are not those of its manifest"
+
+
+# ---- 5 -----------------------------------------------------------------------------------------
+def _approvals(verification: Verification) -> tuple[str, Iterator[str]]:
+    completed = Promotion.objects.filter(state=PromotionState.COMPLETED)
+    return f"{completed.count()} completed promotions", _approval_findings()
+
+
+def _approval_findings() -> Iterator[str]:
+    rows = (
+        Promotion.objects.filter(state=PromotionState.COMPLETED)
+        .select_related("policy", "requested_by")
+        .prefetch_related("approvals__by")
+    )
+    for promotion in rows.iterator(chunk_size=500):
+        rules = json.loads(promotion.policy.rules)
+        if digest(promotion.plan.encode()) != promotion.plan_digest:
+            yield f"promotion {promotion.pk}: its plan does not have its digest"
+        approvers = {
+            approval.by.username
+            for approval in promotion.approvals.all()
+            if approval.decision == Decision.APPROVE
+            and approval.plan_digest == promotion.plan_digest
+        }
+        if not rules["self_approval"]:
+            approvers.discard(promotion.requested_by.username)
+        if len(approvers) < rules["approvals"]:
+            yield (
+                f"promotion {promotion.pk} was carried out with {len(approvers)} of "
+                f"{rules['approvals']} approvals"
+            )
+
+
+# ---- 6 and 7 -----------------------------------------------------------------------------------
+def _placements(verification: Verification) -> tuple[str, Iterator[str]]:
+    count = Placement.objects.current().count()
+    return f"{count} current placements", _placement_findings(verification.folded)
+
+
+def _placement_findings(folded: Folded) -> Iterator[str]:
+    last = {
+        (environment, repository, package): (version, promotion)
+        for repository, package, version, environment, promotion in folded.placements
+    }
+    current = {
+        (
+            placement.environment.name,
+            placement.package.repository.name,
+            placement.package.name,
+        ): (placement.version.name, placement.promotion_id)
+        for placement in Placement.objects.current().with_names()
+    }
+    yield from _compare("current placement", last, current)
+    for placement in Placement.objects.with_names():
+        items = json.loads(placement.promotion.plan)["items"]
+        planned = {item["manifest_digest"] for item in items}
+        if placement.version.manifest_digest not in planned:
+            yield f"placement {placement.pk} holds bytes that its promotion's plan does not name"
+
+
+# ---- 9 -----------------------------------------------------------------------------------------
+def _leases(verification: Verification) -> tuple[str, Iterator[str]]:
+    return "running jobs and executing promotions", _lease_findings()
+
+
+def _lease_findings() -> Iterator[str]:
+    # The sweeper needs a moment to take over; only what it has passed by is stuck.
+    late = timezone.now() - timedelta(minutes=5)
+    for job in Job.objects.filter(state=ExecutionState.RUNNING, lease_until__lt=late):
+        yield f"job {job.pk} is running past its lease of {job.lease_until}"
+    for promotion in Promotion.objects.filter(state=PromotionState.EXECUTING, lease_until__lt=late):
+        yield f"promotion {promotion.pk} is executing past its lease of {promotion.lease_until}"
+
+
+# ---- 10 ----------------------------------------------------------------------------------------
+def _guards(verification: Verification) -> tuple[str, Iterator[str]]:
+    return f"{len(SEALED)} sealed tables, {Token.objects.count()} tokens", _guard_findings()
+
+
+def _guard_findings() -> Iterator[str]:
+    present = _triggers()
+    for model in SEALED:
+        names = trigger_names(model._meta.db_table)
+        needed = names if connection.vendor == "postgresql" else names[:2]
+        for name in needed:
+            if name not in present:
+                yield f"the guard {name} is missing or disabled"
+    for token in Token.objects.all():
+        if len(token.digest) != 128:
+            yield f"the token {token.token_key} is not stored as a SHA-512"
+
+
+def _triggers() -> set[str]:
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT tgname FROM pg_trigger WHERE tgenabled = 'A'")
+        else:
+            cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        return {row[0] for row in cursor.fetchall()}
+
+
+CHECKS: dict[str, Check] = {
+    "the ledger is whole": _ledger,
+    "the ledger and the rows say the same": _state,
+    "every byte that is referred to is there": _bytes,
+    "a version has one manifest for ever": _manifests,
+    "promotions had the approvals they needed": _approvals,
+    "what is placed is what was approved": _placements,
+    "nothing runs past its lease": _leases,
+    "history is guarded and tokens are hashed": _guards,
+}

@@ -1,0 +1,40 @@
+"""The nouns of what may go where, one a file."""
+
+from promotion.models.environment import Environment
+from promotion.models.evidence import Evidence
+from promotion.models.ledger import LedgerEntry, LedgerHead
+from promotion.models.placement import Placement
+from promotion.models.policy import PolicyRevision
+from promotion.models.promotion import (
+    Approval,
+    Decision,
+    Promotion,
+    PromotionItem,
+    PromotionKind,
+    PromotionState,
+)
+from promotion.models.repository import Package, Repository, RepositoryKind
+from promotion.models.selection import Selection
+from promotion.models.version import Version, VersionFile, VersionState
+
+__all__ = [
+    "Approval",
+    "Decision",
+    "Environment",
+    "Evidence",
+    "LedgerEntry",
+    "LedgerHead",
+    "Package",
+    "Placement",
+    "PolicyRevision",
+    "Promotion",
+    "PromotionItem",
+    "PromotionKind",
+    "PromotionState",
+    "Repository",
+    "RepositoryKind",
+    "Selection",
+    "Version",
+    "VersionFile",
+    "VersionState",
+]

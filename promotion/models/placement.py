@@ -1,0 +1,68 @@
+"""Placements: what is and was where."""
+
+from datetime import datetime
+from typing import Self
+
+from django.db import models
+
+from pipelines.seals import Sealed
+from promotion.models.environment import Environment
+from promotion.models.promotion import Promotion
+from promotion.models.repository import Package
+from promotion.models.version import Version
+
+
+class PlacementQuerySet(models.QuerySet["Placement"]):
+    def current(self) -> Self:
+        return self.filter(until__isnull=True)
+
+    def at(self, moment: datetime) -> Self:
+        """What was placed at `moment`."""
+        return self.filter(since__lte=moment).filter(
+            models.Q(until__isnull=True) | models.Q(until__gt=moment)
+        )
+
+    def with_names(self) -> Self:
+        return self.select_related("environment", "package__repository", "version", "promotion")
+
+
+class Placement(Sealed):
+    """A version of a package in an environment, from when until when.
+
+    A placement ends when another takes its place; only that end is ever written into it, once.
+    """
+
+    unsealed = frozenset({"until"})
+
+    package = models.ForeignKey(Package, on_delete=models.PROTECT, related_name="placements")
+    environment = models.ForeignKey(
+        Environment, on_delete=models.PROTECT, related_name="placements"
+    )
+    version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="placements")
+    promotion = models.ForeignKey(Promotion, on_delete=models.PROTECT, related_name="placements")
+    since = models.DateTimeField()
+    until = models.DateTimeField(null=True, blank=True)
+    recorded_at = models.DateTimeField()
+
+    objects = PlacementQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-since", "-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["package", "environment"],
+                condition=models.Q(until__isnull=True),
+                name="one_current_placement_per_package_and_environment",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(until__isnull=True) | models.Q(until__gte=models.F("since")),
+                name="placement_ends_after_it_begins",
+            ),
+        ]
+        indexes = [
+            # What was in an environment at a moment.
+            models.Index(fields=["environment", "package", "-since"], name="placements_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version} in {self.environment}"

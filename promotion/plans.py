@@ -1,0 +1,245 @@
+"""Plans: what a promotion would do, exactly, and how its gates stand. Reads only.
+
+A plan is canonical JSON, and its digest is what people approve and what is executed.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from accounts.models import User
+from pipelines.canonical import canonical, digest
+from pipelines.errors import Invalid, NotFound
+from promotion import gates, rules
+from promotion.gates import Facts, GateResult, GivenApproval, ItemFacts
+from promotion.ledger.append import About
+from promotion.models import (
+    Decision,
+    Environment,
+    Package,
+    Placement,
+    Promotion,
+    PromotionKind,
+    PromotionState,
+    Version,
+    VersionState,
+)
+from promotion.policies import current_policy, rules_of
+from promotion.publishing import named
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would happen, exactly. `text` is canonical JSON, and `digest` names it."""
+
+    environment: Environment
+    kind: str
+    content: dict[str, Any]
+    text: str
+    digest: str
+    items: tuple[tuple[Version, Version | None], ...]
+
+
+def plan(
+    environment: Environment,
+    versions: Sequence[Version],
+    *,
+    kind: str = PromotionKind.PROMOTION,
+) -> Plan:
+    """Compute the plan of placing `versions` in `environment` now. Changes nothing."""
+    if not versions:
+        raise Invalid("Name at least one version to promote.")
+    packages = [version.package_id for version in versions]
+    if len(set(packages)) != len(packages):
+        raise Invalid("A promotion places one version of a package, not two.")
+    current = {
+        placement.package_id: placement.version
+        for placement in Placement.objects.current()
+        .filter(environment=environment, package__in=packages)
+        .select_related("version__package__repository")
+    }
+    ordered = sorted(versions, key=lambda each: (each.package.repository.name, each.package.name))
+    items = tuple((version, current.get(version.package_id)) for version in ordered)
+    policy = current_policy(environment)
+    content = {
+        "environment": environment.name,
+        "kind": str(kind),
+        "policy": {"revision": policy.number, "digest": policy.digest},
+        "items": [
+            {
+                **named(version),
+                "replaces": (
+                    {"version": replaced.name, "manifest_digest": replaced.manifest_digest}
+                    if replaced
+                    else None
+                ),
+                "evidence": sorted(version.evidence.values_list("digest", flat=True)),
+            }
+            for version, replaced in items
+        ],
+    }
+    text = canonical(content)
+    return Plan(environment, str(kind), content, text.decode(), digest(text), items)
+
+
+def diff(planned: Plan) -> list[dict[str, Any]]:
+    """What changes, file by file, against what the environment has now."""
+    return [
+        {
+            "repository": version.package.repository.name,
+            "package": version.package.name,
+            "from": replaced.name if replaced else None,
+            "to": version.name,
+            "files": _file_changes(version, replaced),
+        }
+        for version, replaced in planned.items
+    ]
+
+
+def _file_changes(version: Version, replaced: Version | None) -> list[dict[str, Any]]:
+    new = {file.path: file.blob for file in version.files.select_related("blob")}
+    old = (
+        {file.path: file.blob for file in replaced.files.select_related("blob")} if replaced else {}
+    )
+    changes = []
+    for path in sorted(new.keys() | old.keys()):
+        before, after = old.get(path), new.get(path)
+        if before is None:
+            change = "added"
+        elif after is None:
+            change = "removed"
+        elif before.sha256 != after.sha256:
+            change = "changed"
+        else:
+            continue
+        changes.append(
+            {
+                "path": path,
+                "change": change,
+                "size_before": before.size if before else None,
+                "size_after": after.size if after else None,
+                "sha256_before": before.sha256 if before else None,
+                "sha256_after": after.sha256 if after else None,
+            }
+        )
+    return changes
+
+
+def preview_gates(planned: Plan, *, by: User) -> tuple[GateResult, ...]:
+    """The gates as they would stand if `by` requested this plan now."""
+    return gates.evaluate(
+        rules_of(current_policy(planned.environment)),
+        Facts(
+            requested_by=by.username,
+            plan_digest=planned.digest,
+            approvals=(),
+            items=_item_facts(planned),
+            is_rollback=planned.kind == PromotionKind.ROLLBACK,
+        ),
+    )
+
+
+def current_gates(promotion: Promotion, planned: Plan | None = None) -> tuple[GateResult, ...]:
+    """The gates of a promotion as they stand now."""
+    planned = planned or replan(promotion)
+    approvals = promotion.approvals.filter(decision=Decision.APPROVE).select_related("by")
+    return gates.evaluate(
+        rules_of(current_policy(planned.environment)),
+        Facts(
+            requested_by=promotion.requested_by.username,
+            plan_digest=planned.digest,
+            approvals=tuple(
+                GivenApproval(
+                    approval.by.username,
+                    approval.plan_digest,
+                    rules.may(approval.by, "promotion.decide"),
+                )
+                for approval in approvals
+            ),
+            items=_item_facts(planned),
+            is_rollback=promotion.kind == PromotionKind.ROLLBACK,
+        ),
+    )
+
+
+def shown_gates(promotion: Promotion) -> list[dict[str, Any]]:
+    """The gates as people are to see them: live while it is open, as kept once it is over."""
+    if PromotionState(promotion.state) in {PromotionState.REQUESTED, PromotionState.APPROVED}:
+        return [gate.as_json() for gate in current_gates(promotion)]
+    return list(promotion.gates)
+
+
+def _item_facts(planned: Plan) -> tuple[ItemFacts, ...]:
+    upstream = rules_of(current_policy(planned.environment)).upstream
+    since = {}
+    if upstream:
+        since = dict(
+            Placement.objects.current()
+            .filter(
+                environment__name=upstream,
+                version__in=[version.pk for version, _ in planned.items],
+            )
+            .values_list("version_id", "since")
+        )
+    return tuple(
+        ItemFacts(str(version), version.state == VersionState.RECALLED, since.get(version.pk))
+        for version, _ in planned.items
+    )
+
+
+def replan(promotion: Promotion) -> Plan:
+    """The plan of an existing promotion as it would be made now."""
+    versions = [
+        item.version for item in promotion.items.select_related("version__package__repository")
+    ]
+    environment = Environment.objects.select_related("policy").get(pk=promotion.environment_id)
+    return plan(environment, versions, kind=promotion.kind)
+
+
+def what_changed(promotion: Promotion, planned: Plan) -> str:
+    """Which part of the plan is no longer what was requested, in words."""
+    before, after = json.loads(promotion.plan), planned.content
+    parts = []
+    if before["policy"] != after["policy"]:
+        parts.append("the environment's policy")
+    for old, new in zip(before["items"], after["items"], strict=True):
+        name = f"{new['repository']}/{new['package']}"
+        if old["replaces"] != new["replaces"]:
+            parts.append(f"the version of {name} that would be replaced")
+        if old["evidence"] != new["evidence"]:
+            parts.append(f"the evidence on {name} {new['version']}")
+    changed = " and ".join(parts) or "the plan"
+    return f"Since the request, {changed} has changed. Request the promotion again."
+
+
+def about(planned: Plan) -> About:
+    """A promotion of several packages is found by its environment only."""
+    if len(planned.items) != 1:
+        return About(environment=planned.environment.name)
+    package = planned.items[0][0].package
+    return About(package.repository.name, package.name, planned.environment.name)
+
+
+def earlier_version(
+    environment: Environment, package: Package, *, to: Version | None = None
+) -> Version:
+    """The version that a rollback places again: the last one before the present, or `to`."""
+    history = Placement.objects.filter(environment=environment, package=package).order_by(
+        "-since", "-id"
+    )
+    current = history.current().first()
+    if current is None:
+        raise NotFound(f"{environment.name} has no version of {package} to roll back from.")
+    earlier = (
+        history.exclude(version=current.version_id)
+        .exclude(version__state=VersionState.RECALLED)
+        .select_related("version__package__repository")
+    )
+    if to is not None:
+        earlier = earlier.filter(version=to)
+    target = earlier.first()
+    if target is None:
+        wanted = f"{to} was never" if to else "No other version that can be used was ever"
+        raise NotFound(f"{wanted} in {environment.name}.")
+    return target.version

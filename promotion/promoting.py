@@ -1,0 +1,491 @@
+"""Promotions: plan, request, approve, reject, withdraw, execute, roll back.
+
+The only writer of promotion state and of placements. Whatever is decided is decided on a plan
+digest: the plan is computed anew before each decision and before execution, and if it is no longer
+the plan that people saw, the promotion goes stale and nothing moves.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from accounts.models import User
+from pipelines import blobs
+from pipelines.errors import Invalid, WrongState
+from pipelines.queue import nudge
+from pipelines.states import move
+from promotion import gates, plans, rules
+from promotion.errors import (
+    AlreadyDecided,
+    AlreadyPlaced,
+    GateClosed,
+    PlanChanged,
+    Recalled,
+    SelfApproval,
+)
+from promotion.gates import APPROVALS, GateResult
+from promotion.ledger.append import NOTHING, About, append
+from promotion.models import (
+    Approval,
+    Decision,
+    Environment,
+    Package,
+    Placement,
+    Promotion,
+    PromotionItem,
+    PromotionKind,
+    PromotionState,
+    Version,
+    VersionState,
+)
+from promotion.policies import current_policy, rules_of
+from promotion.publishing import named
+
+P = PromotionState
+EXECUTE = "promotion.execute"
+
+
+# ---- Request -----------------------------------------------------------------------------------
+def request(
+    environment: Environment,
+    versions: Sequence[Version],
+    *,
+    by: User,
+    comment: str = "",
+    seen: str | None = None,
+    kind: str = PromotionKind.PROMOTION,
+) -> Promotion:
+    """Ask for `versions` to be placed in `environment`. `seen` is the plan digest shown to `by`."""
+    rules.require(by, "promotion.request")
+    with transaction.atomic():
+        locked = Environment.objects.select_for_update().get(pk=environment.pk)
+        planned = plans.plan(locked, versions, kind=kind)
+        if seen and seen != planned.digest:
+            raise PlanChanged(
+                "The plan has changed since you saw it. Look at it again.", current=planned.digest
+            )
+        for version, replaced in planned.items:
+            if version.state == VersionState.RECALLED:
+                raise _recalled(version)
+            if replaced is not None and replaced.pk == version.pk:
+                raise AlreadyPlaced(f"{version} is in {environment.name} already.")
+        opened = plans.preview_gates(planned, by=by)
+        if closed := gates.closed(opened, besides=APPROVALS):
+            raise _gate_closed(closed)
+        now = timezone.now()
+        policy = current_policy(locked)
+        promotion = Promotion.objects.create(
+            environment=locked,
+            kind=kind,
+            policy=policy,
+            plan=planned.text,
+            plan_digest=planned.digest,
+            comment=comment.strip(),
+            requested_by=by,
+            requested_at=now,
+            expires_at=now + timedelta(days=rules_of(policy).expires_after_days),
+            gates=[gate.as_json() for gate in opened],
+        )
+        PromotionItem.objects.bulk_create(
+            PromotionItem(
+                promotion=promotion, package=version.package, version=version, replaces=replaced
+            )
+            for version, replaced in planned.items
+        )
+        append(
+            "promotion.requested",
+            by=by,
+            at=now,
+            about=plans.about(planned),
+            data={
+                **_named(promotion),
+                "kind": str(kind),
+                "plan": planned.content,
+                "comment": promotion.comment,
+            },
+        )
+        if not gates.closed(opened):
+            # The policy asks nobody.
+            _become_approved(promotion, opened)
+    return promotion
+
+
+def roll_back(
+    environment: Environment,
+    package: Package,
+    *,
+    by: User,
+    to: Version | None = None,
+    comment: str = "",
+) -> Promotion:
+    """Ask for an earlier placed version to be placed again: the one before, or `to`."""
+    rules.require(by, "promotion.request")
+    target = plans.earlier_version(environment, package, to=to)
+    return request(environment, [target], by=by, comment=comment, kind=PromotionKind.ROLLBACK)
+
+
+# ---- Decide ------------------------------------------------------------------------------------
+def approve(promotion: Promotion, *, by: User, plan: str, comment: str = "") -> Approval:
+    """Approve exactly the plan whose digest is `plan`; the last approval needed sends it off."""
+    return _decide(promotion, Decision.APPROVE, by=by, seen=plan, comment=comment)
+
+
+def reject(promotion: Promotion, *, by: User, plan: str, comment: str = "") -> Approval:
+    """Refuse the request. One rejection ends it."""
+    return _decide(promotion, Decision.REJECT, by=by, seen=plan, comment=comment)
+
+
+def _decide(
+    promotion: Promotion, decision: Decision, *, by: User, seen: str, comment: str
+) -> Approval:
+    stale: PlanChanged | None = None
+    with transaction.atomic():
+        locked = _locked(promotion)
+        # Said before anything about roles: nobody's role would make this right.
+        if by.pk == locked.requested_by_id and not rules_of(locked.policy).self_approval:
+            raise SelfApproval(
+                f"You requested promotion {locked.pk} yourself. Somebody else must decide on it."
+            )
+        rules.require(by, "promotion.decide")
+        if locked.state != P.REQUESTED:
+            raise WrongState(
+                f"Promotion {locked.pk} is {locked.state}; it no longer waits for a decision.",
+                current=locked.state,
+            )
+        if seen != locked.plan_digest:
+            raise PlanChanged(
+                "The digest you sent is not that of this promotion's plan. Look at it again.",
+                current=locked.plan_digest,
+            )
+        planned = plans.replan(locked)
+        if planned.digest != locked.plan_digest:
+            stale = _become_stale(locked, planned)
+            approval = None
+        else:
+            approval = _record_decision(locked, decision, planned, by=by, comment=comment)
+    promotion.refresh_from_db()
+    # The stale state must be kept, so the refusal is raised after the commit.
+    if approval is None:
+        assert stale is not None
+        raise stale
+    return approval
+
+
+def _record_decision(
+    promotion: Promotion, decision: Decision, planned: plans.Plan, *, by: User, comment: str
+) -> Approval:
+    now = timezone.now()
+    try:
+        with transaction.atomic():
+            approval = Approval.objects.create(
+                promotion=promotion,
+                by=by,
+                decision=decision,
+                plan_digest=planned.digest,
+                comment=comment.strip(),
+                at=now,
+            )
+    except IntegrityError as error:
+        raise AlreadyDecided(f"You have decided on promotion {promotion.pk} already.") from error
+    append(
+        "promotion.approved" if decision == Decision.APPROVE else "promotion.rejected",
+        by=by,
+        at=now,
+        about=plans.about(planned),
+        data={**_named(promotion), "decision": str(decision), "comment": approval.comment},
+    )
+    opened = plans.current_gates(promotion, planned)
+    if decision == Decision.REJECT:
+        _keep_gates(promotion, opened)
+        move(promotion, P.REJECTED, reason=approval.comment, decided_at=now, finished_at=now)
+    elif not gates.closed(opened):
+        _become_approved(promotion, opened)
+    else:
+        _keep_gates(promotion, opened)
+    return approval
+
+
+def _keep_gates(promotion: Promotion, opened: Sequence[GateResult]) -> None:
+    Promotion.objects.filter(pk=promotion.pk).update(gates=[gate.as_json() for gate in opened])
+
+
+def _become_approved(promotion: Promotion, opened: Sequence[GateResult]) -> None:
+    move(
+        promotion,
+        P.APPROVED,
+        decided_at=timezone.now(),
+        gates=[gate.as_json() for gate in opened],
+        reason="",
+    )
+    nudge(EXECUTE, promotion.pk)
+
+
+def withdraw(promotion: Promotion, *, by: User) -> Promotion:
+    """Take a request back, before it is executed: one's own, or any as a release manager."""
+    if by.pk != promotion.requested_by_id:
+        rules.require(by, "promotion.withdraw")
+    else:
+        rules.require(by, "promotion.request")
+    with transaction.atomic():
+        locked = _locked(promotion)
+        now = timezone.now()
+        move(locked, P.WITHDRAWN, reason=f"Withdrawn by {by.username}.", finished_at=now)
+        append("promotion.withdrawn", by=by, at=now, about=_about_of(locked), data=_named(locked))
+    promotion.refresh_from_db()
+    return promotion
+
+
+def retry(promotion: Promotion, *, by: User) -> Promotion:
+    """Execute an approved promotion again that failed. Its approvals still hold its plan."""
+    rules.require(by, "promotion.retry")
+    with transaction.atomic():
+        locked = _locked(promotion)
+        if locked.state not in {P.FAILED, P.ERRORED}:
+            raise WrongState(
+                f"Promotion {locked.pk} is {locked.state}; only a failed one is retried.",
+                current=locked.state,
+            )
+        now = timezone.now()
+        move(locked, P.APPROVED, reason="", attempt=0, finished_at=None)
+        append("promotion.retried", by=by, at=now, about=_about_of(locked), data=_named(locked))
+        nudge(EXECUTE, locked.pk)
+    promotion.refresh_from_db()
+    return promotion
+
+
+# ---- Execute -----------------------------------------------------------------------------------
+MAX_ATTEMPTS = 3
+
+
+def execute(promotion_id: int) -> None:
+    """Carry out an approved promotion, if it is to be and nobody else does. Safe to call twice."""
+    promotion = _claim(promotion_id)
+    if promotion is None:
+        return
+    try:
+        _read_back(promotion)
+        _place(promotion)
+    except (GateClosed, PlanChanged, Invalid) as refusal:
+        to = P.STALE if isinstance(refusal, PlanChanged) else P.FAILED
+        _give_up(promotion, to, refusal.detail)
+    except WrongState:
+        return  # Another worker took over after the lease had passed.
+
+
+def _claim(promotion_id: int) -> Promotion | None:
+    promotion = Promotion.objects.filter(pk=promotion_id).first()
+    if promotion is None:
+        return None
+    try:
+        return move(
+            promotion,
+            P.EXECUTING,
+            lease_until=timezone.now() + settings.LEASE,
+            attempt=F("attempt") + 1,
+        )
+    except WrongState:
+        return None
+
+
+def _read_back(promotion: Promotion) -> None:
+    """Read every byte that is about to be placed, and compare it with what was approved."""
+    for item in promotion.items.select_related("version"):
+        for file in item.version.files.select_related("blob"):
+            if not blobs.reads_true(file.blob):
+                raise Invalid(
+                    f"{item.version}: the stored bytes of “{file.path}” are missing or damaged. "
+                    "Nothing was moved."
+                )
+            Promotion.objects.filter(
+                pk=promotion.pk, state=P.EXECUTING, attempt=promotion.attempt
+            ).update(lease_until=timezone.now() + settings.LEASE)
+
+
+def _place(promotion: Promotion) -> None:
+    """Place all items and end the promotion, in one transaction."""
+    with transaction.atomic():
+        # Promotions to one environment take turns here, so each sees what the last one placed.
+        environment = Environment.objects.select_for_update().get(pk=promotion.environment_id)
+        planned = plans.replan(promotion)
+        if planned.digest != promotion.plan_digest:
+            raise PlanChanged(plans.what_changed(promotion, planned), current=planned.digest)
+        opened = plans.current_gates(promotion, planned)
+        if closed := gates.closed(opened):
+            raise _gate_closed(closed)
+        now = timezone.now()
+        move(
+            promotion,
+            P.COMPLETED,
+            only={"attempt": promotion.attempt},
+            finished_at=now,
+            lease_until=None,
+            gates=[gate.as_json() for gate in opened],
+        )
+        for version, _ in planned.items:
+            _place_one(environment, version, promotion)
+        append(
+            "promotion.completed",
+            by=None,
+            at=now,
+            about=plans.about(planned),
+            data={
+                **_named(promotion),
+                "placed": [named(version) for version, _ in planned.items],
+                "gates": [gate.as_json() for gate in opened],
+            },
+        )
+
+
+def _place_one(environment: Environment, version: Version, promotion: Promotion) -> None:
+    now = timezone.now()
+    current = Placement.objects.current().filter(environment=environment, package=version.package)
+    last = current.first()
+    # A clock that went back must not end a placement before it began.
+    since = max(now, last.since) if last else now
+    current.update(until=since)
+    Placement.objects.create(
+        package=version.package,
+        environment=environment,
+        version=version,
+        promotion=promotion,
+        since=since,
+        recorded_at=now,
+    )
+
+
+def _give_up(promotion: Promotion, to: PromotionState, why: str) -> None:
+    """End an execution that was refused. It has moved nothing."""
+    try:
+        with transaction.atomic():
+            now = timezone.now()
+            move(
+                promotion,
+                to,
+                only={"attempt": promotion.attempt},
+                reason=why,
+                lease_until=None,
+                finished_at=now,
+            )
+            append(
+                f"promotion.{to.value}",
+                by=None,
+                at=now,
+                about=_about_of(promotion),
+                data={**_named(promotion), "reason": why},
+            )
+    except WrongState:
+        return
+
+
+# ---- Sweep -------------------------------------------------------------------------------------
+def sweep() -> None:
+    """Expire what nobody decided, repeat lost nudges, take over from workers that died."""
+    now = timezone.now()
+    for promotion in Promotion.objects.filter(
+        state__in=[P.REQUESTED, P.APPROVED], expires_at__lt=now
+    ):
+        _expire(promotion)
+    outdated = Promotion.objects.filter(state__in=[P.REQUESTED, P.APPROVED]).exclude(
+        policy=F("environment__policy")
+    )
+    for promotion in outdated:
+        _stale_if_changed(promotion)
+    for promotion in Promotion.objects.filter(state=P.EXECUTING, lease_until__lt=now):
+        _take_over(promotion)
+    for pk in Promotion.objects.filter(
+        state=P.APPROVED, decided_at__lt=now - settings.SWEEP_EVERY
+    ).values_list("pk", flat=True):
+        nudge(EXECUTE, pk)
+
+
+def _expire(promotion: Promotion) -> None:
+    try:
+        with transaction.atomic():
+            now = timezone.now()
+            move(promotion, P.EXPIRED, reason="Nobody decided in time.", finished_at=now)
+            append(
+                "promotion.expired",
+                by=None,
+                at=now,
+                about=_about_of(promotion),
+                data=_named(promotion),
+            )
+    except WrongState:
+        return
+
+
+def _stale_if_changed(promotion: Promotion) -> None:
+    with transaction.atomic():
+        locked = _locked(promotion)
+        planned = plans.replan(locked)
+        if planned.digest != locked.plan_digest and locked.state in {P.REQUESTED, P.APPROVED}:
+            _become_stale(locked, planned)
+
+
+def _take_over(promotion: Promotion) -> None:
+    if promotion.attempt >= MAX_ATTEMPTS:
+        _give_up(promotion, P.ERRORED, f"Its worker died {promotion.attempt} times.")
+        return
+    try:
+        move(promotion, P.APPROVED, only={"attempt": promotion.attempt}, lease_until=None)
+    except WrongState:
+        return
+    nudge(EXECUTE, promotion.pk)
+
+
+# ---- Shared ------------------------------------------------------------------------------------
+def _locked(promotion: Promotion) -> Promotion:
+    return (
+        Promotion.objects.select_for_update(of=("self",))
+        .select_related("environment", "policy", "requested_by")
+        .get(pk=promotion.pk)
+    )
+
+
+def _become_stale(promotion: Promotion, planned: plans.Plan) -> PlanChanged:
+    why = plans.what_changed(promotion, planned)
+    now = timezone.now()
+    move(promotion, P.STALE, reason=why, finished_at=now)
+    append(
+        "promotion.stale",
+        by=None,
+        at=now,
+        about=plans.about(planned),
+        data={**_named(promotion), "reason": why},
+    )
+    return PlanChanged(why, current=planned.digest)
+
+
+def _recalled(version: Version) -> Recalled:
+    replacement = version.replacement.name if version.replacement else None
+    return Recalled(f"{version} was recalled: {version.recall_reason}", replacement=replacement)
+
+
+def _gate_closed(closed: Sequence[GateResult]) -> GateClosed:
+    return GateClosed(
+        " ".join(gate.reason for gate in closed),
+        closed_gates=[gate.as_json() for gate in closed],
+    )
+
+
+def _named(promotion: Promotion) -> dict[str, Any]:
+    return {
+        "promotion": promotion.pk,
+        "environment": promotion.environment.name,
+        "plan_digest": promotion.plan_digest,
+    }
+
+
+def _about_of(promotion: Promotion) -> About:
+    items = list(promotion.items.select_related("package__repository")[:2])
+    if not items:
+        return NOTHING
+    environment = promotion.environment.name
+    if len(items) > 1:
+        return About(environment=environment)
+    return About(items[0].package.repository.name, items[0].package.name, environment)

@@ -1,0 +1,305 @@
+"""Publishing: an artifact becomes a version; a version is recalled. Writes version state alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from accounts.models import User
+from pipelines.artifacts import resolve_text
+from pipelines.canonical import (
+    ManifestFile,
+    canonical,
+    digest,
+    files_manifest,
+    image_manifest,
+)
+from pipelines.errors import Invalid, NameTaken, NotFound, WrongState
+from pipelines.models import Artifact, ExecutionState, Run
+from pipelines.models.artifact import ArtifactType
+from pipelines.models.pipeline import check_slug
+from pipelines.states import move
+from promotion import rules
+from promotion.errors import NotValidated, VersionExists
+from promotion.ledger.append import About, append
+from promotion.models import (
+    Evidence,
+    Package,
+    Repository,
+    RepositoryKind,
+    Version,
+    VersionFile,
+    VersionState,
+)
+from promotion.models.version import check_version_name
+
+KIND_OF_TYPE = {
+    ArtifactType.FLOW_PUBLIC: RepositoryKind.GENERIC,
+    ArtifactType.DOCKER_IMAGE: RepositoryKind.DOCKER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The version, and whether this call made it or found it with the same bytes."""
+
+    version: Version
+    is_new: bool
+
+
+def about(version: Version) -> About:
+    """By what the ledger entries on a version are found."""
+    return About(repository=version.package.repository.name, package=version.package.name)
+
+
+def named(version: Version) -> dict[str, str]:
+    """How ledger entries name a version and its bytes."""
+    return {
+        "repository": version.package.repository.name,
+        "package": version.package.name,
+        "version": version.name,
+        "manifest_digest": version.manifest_digest,
+    }
+
+
+def create_repository(
+    name: str, *, by: User, kind: str = RepositoryKind.GENERIC, description: str = ""
+) -> Repository:
+    rules.require(by, "repository.create")
+    _check_name(name, "a repository")
+    if kind not in RepositoryKind.values:
+        raise Invalid(f"A repository's kind is one of: {', '.join(RepositoryKind.values)}.")
+    try:
+        with transaction.atomic():
+            now = timezone.now()
+            repository = Repository.objects.create(
+                name=name, kind=kind, description=description, created_by=by, created_at=now
+            )
+            append(
+                "repository.created",
+                by=by,
+                at=now,
+                about=About(repository=name),
+                data={"repository": name, "kind": kind},
+            )
+    except IntegrityError as error:
+        raise NameTaken(f"There is a repository “{name}” already.") from error
+    return repository
+
+
+def publish(
+    repository: Repository,
+    package_name: str,
+    version_name: str,
+    artifact: Artifact,
+    *,
+    by: User,
+    notes: str = "",
+) -> Published:
+    """Seal an artifact as a version. The same bytes under the same name again change nothing."""
+    rules.require(by, "version.publish")
+    _check_name(package_name, "a package")
+    try:
+        check_version_name(version_name)
+    except ValidationError as error:
+        raise Invalid(f"“{version_name[:80]}” cannot name a version. {error.message}") from error
+    if repository.kind != KIND_OF_TYPE[ArtifactType(artifact.type)]:
+        raise Invalid(
+            f"{repository.name} holds {repository.get_kind_display().lower()}; the artifact "
+            f"“{artifact.name}” is of type {artifact.type}."
+        )
+    run = artifact.run
+    if run.state != ExecutionState.SUCCEEDED:
+        raise NotValidated(
+            f"{run} is {run.state}. Only the artifacts of a succeeded run can be published.",
+            current=run.state,
+        )
+    manifest = manifest_of(artifact)
+    try:
+        with transaction.atomic():
+            package, _ = Package.objects.get_or_create(
+                repository=repository,
+                name=package_name,
+                defaults={"created_at": timezone.now()},
+            )
+            version = _seal(package, version_name, artifact, manifest, by=by, notes=notes)
+    except IntegrityError as error:
+        existing = _existing(repository, package_name, version_name)
+        if existing.state == VersionState.RECALLED or existing.manifest_digest != digest(manifest):
+            raise VersionExists(
+                f"{existing} exists with other bytes ({existing.manifest_digest}). A version's "
+                "name is never used again: publish under a new one."
+                if existing.state != VersionState.RECALLED
+                else f"{existing} was recalled. Its name is never used again: take a new one.",
+                current=existing.manifest_digest,
+            ) from error
+        return Published(existing, is_new=False)
+    return Published(version, is_new=True)
+
+
+def manifest_of(artifact: Artifact) -> bytes:
+    """The canonical manifest that becomes the version's: its digest is the artifact's too."""
+    if artifact.type == ArtifactType.DOCKER_IMAGE:
+        return image_manifest(artifact.image.rpartition("@")[2])
+    return files_manifest(
+        ManifestFile(file.path, file.blob.sha256, file.blob.size, file.executable)
+        for file in artifact.files.select_related("blob")
+    )
+
+
+def _seal(
+    package: Package, name: str, artifact: Artifact, manifest: bytes, *, by: User, notes: str
+) -> Version:
+    now = timezone.now()
+    version = Version.objects.create(
+        package=package,
+        name=name,
+        manifest=manifest.decode(),
+        manifest_digest=digest(manifest),
+        artifact=artifact,
+        bundle=artifact.bundle,
+        bundle_name=artifact.bundle_name,
+        image=artifact.image,
+        image_tag=artifact.image_tag,
+        provenance=_provenance(artifact),
+        notes=notes,
+        published_by=by,
+        published_at=now,
+    )
+    VersionFile.objects.bulk_create(
+        VersionFile(
+            version=version, path=file.path, blob_id=file.blob_id, executable=file.executable
+        )
+        for file in artifact.files.all()
+    )
+    append(
+        "version.published",
+        by=by,
+        at=now,
+        about=about(version),
+        data={**named(version), "provenance": version.provenance},
+    )
+    return version
+
+
+def _provenance(artifact: Artifact) -> dict[str, Any]:
+    """Where the bytes come from: the run, its revision and the commits it was made of."""
+    run = artifact.run
+    commits = {
+        source_id: pinned["commit"]
+        for source_id, pinned in run.sources.items()
+        if "commit" in pinned
+    }
+    return {
+        "pipeline": run.pipeline.slug,
+        "run": run.number,
+        "revision": run.revision.number,
+        "revision_digest": run.revision.digest,
+        "commit": run.commit or next(iter(commits.values()), ""),
+        "sources": run.sources,
+        "artifact": artifact.pk,
+        "reference": artifact.reference,
+        "url": run.url,
+    }
+
+
+def _existing(repository: Repository, package: str, version: str) -> Version:
+    found = (
+        Version.objects.with_names()
+        .filter(package__repository=repository, package__name=package, name=version)
+        .first()
+    )
+    if found is None:
+        raise NotFound(f"{repository.name}/{package} has no version {version}.")
+    return found
+
+
+def _check_name(name: str, noun: str) -> None:
+    try:
+        check_slug(name)
+    except ValidationError as error:
+        raise Invalid(f"“{name[:80]}” cannot name {noun}. {error.message}") from error
+
+
+def artifact_of_reference(pipeline: str, number: int, reference: str) -> Artifact:
+    """The artifact that a publisher names by pipeline, run and reference."""
+    run = Run.objects.with_names().filter(pipeline__slug=pipeline, number=number).first()
+    if run is None:
+        raise NotFound(f"There is no run {number} of a pipeline “{pipeline[:64]}”.")
+    return resolve_text(run, reference)
+
+
+def recall(
+    version: Version, *, by: User, reason: str, replacement: Version | None = None
+) -> Version:
+    """Mark a version as known bad. It can no longer be promoted or selected."""
+    rules.require(by, "version.recall")
+    if not reason.strip():
+        raise Invalid("Say why the version is recalled: whoever picked it will read it.")
+    if replacement is not None:
+        if replacement.package_id != version.package_id or replacement.pk == version.pk:
+            raise Invalid("A replacement is another version of the same package.")
+        if replacement.state != VersionState.PUBLISHED:
+            raise WrongState(f"{replacement} was recalled itself.", current=replacement.state)
+    now = timezone.now()
+    with transaction.atomic():
+        recalled = move(
+            version,
+            VersionState.RECALLED,
+            recalled_by=by,
+            recalled_at=now,
+            recall_reason=reason.strip(),
+            replacement=replacement,
+        )
+        append(
+            "version.recalled",
+            by=by,
+            at=now,
+            about=about(recalled),
+            data={
+                **named(recalled),
+                "reason": reason.strip(),
+                "replacement": replacement.name if replacement else None,
+            },
+        )
+    return recalled
+
+
+def add_evidence(
+    version: Version, *, by: User, predicate_type: str, result: str, payload: Mapping[str, Any]
+) -> Evidence:
+    """Keep a statement about a version; the same one again is found, not doubled."""
+    rules.require(by, "evidence.add")
+    if not predicate_type.strip():
+        raise Invalid("Name the predicate_type: what kind of statement this is.")
+    text = canonical({"payload": payload, "predicate_type": predicate_type, "result": result})
+    now = timezone.now()
+    with transaction.atomic():
+        evidence, is_new = Evidence.objects.get_or_create(
+            version=version,
+            predicate_type=predicate_type,
+            digest=digest(text),
+            defaults={
+                "payload": text.decode(),
+                "result": result,
+                "added_by": by,
+                "added_at": now,
+            },
+        )
+        if is_new:
+            append(
+                "evidence.added",
+                by=by,
+                at=now,
+                about=about(version),
+                data={
+                    **named(version),
+                    "predicate_type": predicate_type,
+                    "result": result,
+                    "digest": evidence.digest,
+                },
+            )
+    return evidence

@@ -1,0 +1,59 @@
+"""Version ranges and their order. Pure: names in, answers out.
+
+npm-style ranges (`^1.2`, `>=1 <2`) and VERS (`vers:npm/>=1.0.0|<2`) for semantic versions. A
+pre-release answers a range only when the range itself names one, as npm has it.
+"""
+
+from univers.version_range import NpmVersionRange, VersionRange
+from univers.versions import InvalidVersion, SemverVersion
+
+from pipelines.errors import Invalid
+
+
+class Range:
+    """A range as it was written, able to tell which versions it holds."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text.strip()
+        try:
+            if self.text.startswith("vers:"):
+                self._range = VersionRange.from_string(self.text)  # type: ignore[no-untyped-call]
+            else:
+                self._range = NpmVersionRange.from_native(self.text)  # type: ignore[no-untyped-call]
+        except (InvalidVersion, ValueError, TypeError, AttributeError, IndexError) as error:
+            raise Invalid(
+                f"“{self.text[:80]}” is not a version range. Write it like ^1.2, >=1.0.0 <2.0.0 or "
+                "vers:npm/>=1.0.0|<2.0.0."
+            ) from error
+        if not self._range.constraints:
+            raise Invalid(
+                f"“{self.text[:80]}” is an empty range. Name an exact version or a range."
+            )
+        self._wants_prerelease = any(
+            constraint.version is not None and getattr(constraint.version.value, "prerelease", ())
+            for constraint in self._range.constraints
+        )
+
+    def refusal(self, name: str) -> str:
+        """Why the version `name` does not answer this range; empty when it does."""
+        version = semantic(name)
+        if version is None:
+            return "its name is not a semantic version"
+        if version.value.prerelease and not self._wants_prerelease:
+            return "it is a pre-release, which the range does not name"
+        if version not in self._range:
+            return f"it is outside {self.text}"
+        return ""
+
+
+def semantic(name: str) -> SemverVersion | None:
+    """`name` as a semantic version, or None."""
+    try:
+        return SemverVersion(name)
+    except (InvalidVersion, ValueError):
+        return None
+
+
+def newest(names: list[str]) -> str:
+    """The highest of at least one semantic version names."""
+    return max(names, key=SemverVersion)

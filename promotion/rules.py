@@ -1,0 +1,47 @@
+"""Who may do what with versions and promotions: the one home of permission, closed by default."""
+
+from collections.abc import Mapping
+
+from accounts.models import Role, User
+from pipelines.rules import ANY_ROLE, refuse_unless
+
+ALLOWED: Mapping[str, frozenset[Role]] = {
+    "view": ANY_ROLE,
+    "history.view": frozenset({Role.DEVELOPER, Role.RELEASE_MANAGER, Role.AUDITOR, Role.OPERATOR}),
+    "repository.create": frozenset({Role.DEVELOPER, Role.RELEASE_MANAGER, Role.OPERATOR}),
+    "version.publish": frozenset({Role.DEVELOPER, Role.RELEASE_MANAGER}),
+    "version.recall": frozenset({Role.RELEASE_MANAGER, Role.OPERATOR}),
+    "evidence.add": frozenset({Role.DEVELOPER, Role.RELEASE_MANAGER}),
+    "environment.manage": frozenset({Role.OPERATOR}),
+    "promotion.request": frozenset({Role.DEVELOPER, Role.RELEASE_MANAGER}),
+    "promotion.decide": frozenset({Role.RELEASE_MANAGER}),
+    "promotion.withdraw": frozenset({Role.RELEASE_MANAGER}),
+    "promotion.retry": frozenset({Role.DEVELOPER, Role.RELEASE_MANAGER, Role.OPERATOR}),
+    "selection.make": frozenset(
+        {Role.DEVELOPER, Role.RELEASE_MANAGER, Role.DEPLOYER, Role.OPERATOR}
+    ),
+}
+
+SAID = {
+    "view": "look at this",
+    "history.view": "read the history",
+    "repository.create": "create repositories",
+    "version.publish": "publish versions",
+    "version.recall": "recall versions",
+    "evidence.add": "add evidence",
+    "environment.manage": "manage environments and their policies",
+    "promotion.request": "request promotions",
+    "promotion.decide": "approve or reject promotions",
+    "promotion.withdraw": "withdraw somebody else's request",
+    "promotion.retry": "retry promotions",
+    "selection.make": "select versions",
+}
+
+
+def may(user: User, act: str) -> bool:
+    return user.holds(ALLOWED[act])
+
+
+def require(user: User, act: str) -> None:
+    """Raise Forbidden unless `user` may do `act`, saying which roles may."""
+    refuse_unless(user, ALLOWED[act], SAID[act])

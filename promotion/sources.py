@@ -1,0 +1,98 @@
+"""The `packages` source: a pipeline takes one exact version out of a repository."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines import blobs, sources
+from pipelines.errors import Invalid, NotFound
+from pipelines.flow.document import Source
+from pipelines.models import Blob, Run
+from pipelines.sources import Say
+from promotion import descriptors, selection
+from promotion.models import Package, Version
+
+
+def register() -> None:
+    sources.register(PackagesSource())
+
+
+class PackagesSource:
+    """Pins by selecting: the run keeps the receipt's id, so that the pick can be replayed."""
+
+    types = ("packages",)
+    remote = False
+
+    def pin(self, run: Run, source: Source, asked: Mapping[str, Any]) -> dict[str, Any]:
+        fields = {key: str(value) for key, value in source.fields.items() if value is not None}
+        package = (
+            Package.objects.select_related("repository")
+            .filter(repository__name=fields.get("repo", ""), name=fields.get("artifact", ""))
+            .first()
+        )
+        if package is None:
+            raise NotFound(
+                f"Source {source.id}: there is no package "
+                f"{fields.get('repo', '')}/{fields.get('artifact', '')}."
+            )
+        query = _query(fields, asked)
+        picked = selection.select(package, query, by=run.started_by, consumer=str(run))
+        version = Version.objects.with_names().select_related("bundle").get(pk=picked.version_id)
+        return {
+            "type": source.type,
+            "repository": package.repository.name,
+            "package": package.name,
+            "version": version.name,
+            "manifest_digest": version.manifest_digest,
+            "selection": picked.pk,
+            "why": selection.receipt(picked)["explanation"]["rule"],
+        }
+
+    def fetch(self, pinned: Mapping[str, Any], folder: Path, say: Say) -> None:
+        version = _version(pinned)
+        if version.manifest_digest != pinned["manifest_digest"]:
+            raise Invalid(f"{version} is not the version that was pinned.")
+        if version.bundle is None:
+            say(f"{version}: image {version.image}, pulled by the steps that use it")
+            return
+        say(f"{version} ({pinned['why']}), {version.bundle_name}, {version.bundle.size} bytes")
+        _copy(version.bundle, folder / version.bundle_name)
+        say(f"sha256 {version.bundle.sha256} checked")
+
+    def properties(self, pinned: Mapping[str, Any]) -> dict[str, str]:
+        return descriptors.properties(_version(pinned), signed=True)
+
+
+def _query(fields: Mapping[str, str], asked: Mapping[str, Any]) -> selection.Query:
+    """The caller's version comes first, then the definition's; the environment always binds."""
+    version = asked.get("version") or fields.get("version")
+    return selection.Query(
+        environment=fields.get("environment"),
+        version=str(version) if version else None,
+        range=None if version else fields.get("range"),
+    )
+
+
+def _version(pinned: Mapping[str, Any]) -> Version:
+    return (
+        Version.objects.with_names()
+        .select_related("bundle")
+        .get(
+            package__repository__name=pinned["repository"],
+            package__name=pinned["package"],
+            name=pinned["version"],
+        )
+    )
+
+
+def _copy(blob: Blob, target: Path) -> None:
+    """Write the blob's bytes to `target`, and refuse them if they are not what they should be."""
+    hasher = hashlib.sha256()
+    with blobs.open_blob(blob) as stream, target.open("xb") as out:
+        while chunk := stream.read(blobs.CHUNK):
+            hasher.update(chunk)
+            out.write(chunk)
+    if hasher.hexdigest() != blob.sha256:
+        target.unlink()
+        raise Invalid(f"The stored bytes of {blob.sha256} are damaged; nothing was deployed.")

@@ -1,0 +1,15 @@
+"""What workers do for promotions: take an id, call one verb. Every task may be delivered twice."""
+
+from celery import shared_task
+
+from promotion import promoting
+
+
+@shared_task(name=promoting.EXECUTE, acks_late=True, time_limit=6 * 3600)
+def execute(promotion_id: int) -> None:
+    promoting.execute(promotion_id)
+
+
+@shared_task(name="promotion.sweep", acks_late=True, time_limit=300)
+def sweep() -> None:
+    promoting.sweep()

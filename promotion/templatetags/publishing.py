@@ -1,0 +1,25 @@
+"""What pages about artifacts show of publishing, which the pipelines app does not know of."""
+
+from django import template
+from django.db.models import QuerySet
+from django.template import Context
+
+from accounts.models import User
+from pipelines.models import Artifact
+from promotion import rules
+from promotion.models import Version
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def may_publish(context: Context) -> bool:
+    """Whether the person who looks may publish versions."""
+    user = context.get("user")
+    return isinstance(user, User) and rules.may(user, "version.publish")
+
+
+@register.simple_tag
+def versions_of(artifact: Artifact) -> "QuerySet[Version]":
+    """The versions that hold this artifact's bytes."""
+    return Version.objects.with_names().filter(artifact=artifact)

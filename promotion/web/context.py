@@ -1,0 +1,22 @@
+"""What every page's frame needs to know of promotions."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+from accounts.models import User
+from promotion import rules
+from promotion.models import Promotion
+
+
+def waiting(request: HttpRequest) -> dict[str, Any]:
+    """`waiting_count`: how many promotions wait for this person, counted once a page shows it."""
+
+    def count() -> int:
+        user = getattr(request, "user", None)
+        if not isinstance(user, User) or not rules.may(user, "promotion.decide"):
+            return 0
+        return Promotion.objects.open().awaiting(user).count()
+
+    return {"waiting_count": SimpleLazyObject(count)}

@@ -1,0 +1,89 @@
+"""Pages of environments: what is where, now and then, and under which policy."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, Q
+from django.http import HttpResponse
+from django.shortcuts import render
+
+from pipelines.web.doors import PageRequest, one, page
+from pipelines.web.paging import newest_first
+from promotion import policies, rules
+from promotion.gates import Rules
+from promotion.models import Environment, Placement, Promotion
+from promotion.web.forms import MomentForm
+
+
+@page("GET")
+def environment_list(request: PageRequest) -> HttpResponse:
+    environments = Environment.objects.select_related("policy").annotate(
+        placed=Count("placements", filter=Q(placements__until__isnull=True))
+    )
+    context = {
+        "rows": [
+            (each, in_words(policies.rules_of(policies.current_policy(each))))
+            for each in environments
+        ],
+        "may_manage": rules.may(request.user, "environment.manage"),
+    }
+    return render(request, "promotion/environment_list.html", context)
+
+
+@page("GET")
+def environment(request: PageRequest, environment: str) -> HttpResponse:
+    found = find_environment(environment)
+    policy = policies.current_policy(found)
+    form = MomentForm(request.GET or None)
+    as_of: datetime | None = form.cleaned_data["as_of"] if form.is_valid() else None
+    there = Placement.objects.filter(environment=found).with_names()
+    there = there.at(as_of) if as_of else there.current()
+    placements = list(
+        there.select_related("promotion__requested_by").order_by(
+            "package__repository__name", "package__name"
+        )[:500]
+    )
+    history = Placement.objects.filter(environment=found).with_names()
+    context: dict[str, Any] = {
+        "environment": found,
+        "policy": policy,
+        "policy_words": in_words(policies.rules_of(policy)),
+        "policy_json": json.dumps(json.loads(policy.rules), indent=2),
+        "revisions": found.policy_revisions.select_related("created_by")[:20],
+        "form": form,
+        "as_of": as_of,
+        "placements": placements,
+        "history": newest_first(request, history, size=20),
+        "pending": Promotion.objects.open().filter(environment=found).with_names()[:20],
+        "may_request": rules.may(request.user, "promotion.request"),
+        "may_manage": rules.may(request.user, "environment.manage"),
+    }
+    status = 422 if form.errors else 200
+    return render(request, "promotion/environment.html", context, status=status)
+
+
+def find_environment(name: str) -> Environment:
+    return one(
+        Environment.objects.select_related("policy__created_by", "created_by"),
+        f"There is no environment “{name[:64]}”.",
+        name=name,
+    )
+
+
+def in_words(rules: Rules) -> list[str]:
+    """A policy as sentences, one for each rule."""
+    if rules.approvals == 0:
+        said = ["Nobody needs to approve: a request is placed at once."]
+    else:
+        people = "1 person" if rules.approvals == 1 else f"{rules.approvals} people"
+        among = "may be one of them" if rules.self_approval else "may not be one of them"
+        said = [f"{people} must approve the exact plan; the requester {among}."]
+    if rules.upstream:
+        said.append(f"Every version must be in {rules.upstream} first. Rollbacks need not.")
+    else:
+        said.append("Versions may come here from anywhere.")
+    days = "1 day" if rules.expires_after_days == 1 else f"{rules.expires_after_days} days"
+    said.append(f"A request expires after {days}.")
+    said.append("A recalled version is never placed.")
+    return said

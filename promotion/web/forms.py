@@ -1,0 +1,176 @@
+"""The forms of the pages about promotion. They read text into values; verbs decide."""
+
+from typing import Any
+
+from django import forms
+
+from pipelines.models import Artifact
+from pipelines.models.pipeline import SLUG_HELP
+from promotion.gates import Rules
+from promotion.models import Environment, Repository, RepositoryKind, Version
+from promotion.models.version import VERSION_NAME_HELP
+
+SHORT = {"rows": 3}
+
+
+class NewRepositoryForm(forms.Form):
+    name = forms.CharField(max_length=64, help_text=SLUG_HELP)
+    kind = forms.ChoiceField(
+        label="What it holds",
+        choices=RepositoryKind.choices,
+        initial=RepositoryKind.GENERIC,
+        widget=forms.RadioSelect,
+    )
+    description = forms.CharField(max_length=500, required=False)
+
+
+class PublishForm(forms.Form):
+    """Where an artifact is published, and under which names."""
+
+    repository = forms.ChoiceField(
+        required=False, help_text="Only repositories that hold this kind of artifact are listed."
+    )
+    new_repository = forms.CharField(
+        label="Or a new repository", max_length=64, required=False, help_text=SLUG_HELP
+    )
+    package = forms.CharField(max_length=64, help_text=SLUG_HELP)
+    version = forms.CharField(
+        max_length=128, help_text=f"{VERSION_NAME_HELP} Never used again, not even after a recall."
+    )
+    notes = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs=SHORT),
+        help_text="What is new, for those who decide on its promotion.",
+    )
+
+    def __init__(self, artifact: Artifact, kind: str, may_create: bool, data: Any = None) -> None:
+        names = Repository.objects.filter(kind=kind).values_list("name", flat=True)
+        suggested = artifact.name.lower() if artifact.name.isascii() else ""
+        super().__init__(data, initial={"package": suggested, "repository": names.first() or ""})
+        choices = [("", "Choose…" if names else "None yet"), *((name, name) for name in names)]
+        field = self.fields["repository"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = choices
+        if not may_create:
+            del self.fields["new_repository"]
+            field.required = True
+
+    def clean(self) -> dict[str, Any]:
+        written = super().clean() or self.cleaned_data
+        chosen, new = written.get("repository"), written.get("new_repository")
+        if bool(chosen) == bool(new) and "repository" not in self.errors:
+            self.add_error("repository", "Choose a repository, or name a new one: not both.")
+        return written
+
+
+class RecallForm(forms.Form):
+    reason = forms.CharField(
+        widget=forms.Textarea(attrs=SHORT), help_text="Whoever selected this version will read it."
+    )
+    replacement = forms.ModelChoiceField(
+        queryset=Version.objects.none(),
+        required=False,
+        empty_label="None",
+        help_text="The version to use instead.",
+    )
+
+    def __init__(self, version: Version, data: Any = None) -> None:
+        super().__init__(data)
+        others = version.package.versions.available().exclude(pk=version.pk)[:100]
+        field = self.fields["replacement"]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = version.package.versions.available().exclude(pk=version.pk)
+        field.choices = [("", "None"), *((other.pk, other.name) for other in others)]
+
+
+class PolicyForm(forms.Form):
+    """The rules of an environment. What each means stands in gates.py."""
+
+    approvals = forms.IntegerField(
+        label="Approvals",
+        min_value=0,
+        max_value=20,
+        initial=1,
+        help_text="How many people must approve. With 0 a request is placed at once.",
+    )
+    self_approval = forms.BooleanField(
+        label="The requester may be one of them",
+        required=False,
+        help_text="Leave it empty so that four eyes see every promotion.",
+    )
+    upstream = forms.ChoiceField(
+        label="Placed first in",
+        required=False,
+        help_text="Every version must be in that environment before it may come here.",
+    )
+    expires_after_days = forms.IntegerField(
+        label="Requests expire after",
+        min_value=1,
+        max_value=365,
+        initial=14,
+        help_text="In days, when nobody has decided until then.",
+    )
+
+    def __init__(self, data: Any = None, *, rules: Rules | None = None, besides: str = "") -> None:
+        super().__init__(data, initial=rules.as_json() if rules else None)
+        names = Environment.objects.exclude(name=besides).values_list("name", flat=True)
+        field = self.fields["upstream"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [("", "Nowhere"), *((name, name) for name in names)]
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        written = self.cleaned_data
+        return {
+            "approvals": written["approvals"],
+            "self_approval": written["self_approval"],
+            "upstream": written["upstream"] or None,
+            "expires_after_days": written["expires_after_days"],
+        }
+
+
+class NewEnvironmentForm(PolicyForm):
+    name = forms.CharField(max_length=64, help_text=SLUG_HELP)
+    rank = forms.IntegerField(
+        min_value=0,
+        max_value=10_000,
+        initial=10,
+        help_text="Lower comes first on the way to production.",
+    )
+    description = forms.CharField(max_length=500, required=False)
+
+    field_order = ("name", "rank", "description")
+
+
+class MomentForm(forms.Form):
+    as_of = forms.DateTimeField(
+        label="As of (UTC)",
+        required=False,
+        widget=forms.DateTimeInput(
+            attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"
+        ),
+        input_formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"],
+    )
+
+
+class HistoryForm(forms.Form):
+    """The filters of the history. What is left empty does not narrow it."""
+
+    type = forms.ChoiceField(label="What", required=False)
+    actor = forms.CharField(label="Who", max_length=150, required=False)
+    repository = forms.CharField(max_length=64, required=False)
+    package = forms.CharField(max_length=64, required=False)
+    environment = forms.ChoiceField(required=False)
+    since = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    until = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}))
+
+    def __init__(self, types: list[tuple[str, str]], data: Any = None) -> None:
+        super().__init__(data)
+        names = Environment.objects.values_list("name", flat=True)
+        for name, choices in (
+            ("type", types),
+            ("environment", [(each, each) for each in names]),
+        ):
+            field = self.fields[name]
+            assert isinstance(field, forms.ChoiceField)
+            field.choices = [("", "Any"), *choices]

@@ -1,0 +1,216 @@
+"""Pages on which a promotion is prepared: see the plan, then request exactly that plan."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.http import HttpResponse, QueryDict
+
+from pipelines.errors import Invalid, SluiceError
+from pipelines.web.doors import PageRequest, done, one, page, require_confirmed, shown
+from promotion import gates, plans, promoting, rules
+from promotion.models import (
+    Environment,
+    Package,
+    Placement,
+    PromotionKind,
+    Repository,
+    Version,
+    VersionState,
+)
+from promotion.web import shapes
+from promotion.web.environments import find_environment
+
+#: Of how many versions of a package people can choose here; older ones from their own page.
+VERSIONS_PER_PACKAGE = 20
+PACKAGES = 200
+
+
+@page("GET", "POST")
+def promotion_new(request: PageRequest) -> HttpResponse:
+    rules.require(request.user, "promotion.request")
+    given = request.POST if request.method == "POST" else request.GET
+    environment = (
+        Environment.objects.select_related("policy")
+        .filter(name=given.get("environment", ""))
+        .first()
+    )
+    versions = _versions(given)
+    refused: SluiceError | None = None
+    if request.method == "POST":
+        try:
+            if environment is None:
+                raise Invalid("Choose the environment to promote to.")
+            promotion = promoting.request(
+                environment,
+                versions,
+                by=request.user,
+                comment=given.get("comment", ""),
+                seen=given.get("plan_digest") or None,
+            )
+        except SluiceError as error:
+            refused = error
+        else:
+            return done(
+                request,
+                "The promotion is requested.",
+                "promotion:promotion",
+                promotion.pk,
+            )
+    context = {
+        "environment": environment,
+        "environments": Environment.objects.all(),
+        "chosen": versions,
+        "comment": given.get("comment", ""),
+        **_choices(given, environment, versions),
+    }
+    if environment is not None and versions:
+        context |= preview(request, environment, versions, PromotionKind.PROMOTION)
+    return shown(request, "promotion/promotion_new.html", context, refused)
+
+
+def _versions(given: QueryDict) -> list[Version]:
+    """The versions that the address names by number; what is not a number names none."""
+    wanted = [int(each) for each in given.getlist("version")[:100] if _is_key(each)]
+    found = Version.objects.with_names().select_related("replacement").in_bulk(wanted)
+    missing = [each for each in wanted if each not in found]
+    if missing:
+        raise Invalid(f"There is no version with the number {missing[0]}.")
+    return list(found.values())
+
+
+def _is_key(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 18
+
+
+def _choices(
+    given: QueryDict, environment: Environment | None, chosen: Sequence[Version]
+) -> dict[str, Any]:
+    """The packages to choose versions of, with what the environment has of each."""
+    repository = given.get("repository", "")
+    packages = Package.objects.select_related("repository").order_by("repository__name", "name")
+    if repository:
+        packages = packages.filter(repository__name=repository)
+    listed = list(packages[:PACKAGES])
+    placed = {}
+    if environment is not None:
+        current = Placement.objects.current().filter(environment=environment, package__in=listed)
+        placed = {each.package_id: each.version for each in current.select_related("version")}
+    options: dict[int, list[Version]] = {}
+    for version in Version.objects.available().filter(package__in=listed).order_by("-pk")[:2000]:
+        options.setdefault(version.package_id, []).append(version)
+    # A version that was named in the address is offered however old it is.
+    for version in chosen:
+        of_package = options.setdefault(version.package_id, [])
+        if version.pk not in [each.pk for each in of_package[:VERSIONS_PER_PACKAGE]]:
+            of_package.insert(0, version)
+    picked = {version.package_id: version.pk for version in chosen}
+    return {
+        "repository": repository,
+        "repositories": Repository.objects.values_list("name", flat=True),
+        "packages": [
+            {
+                "package": package,
+                "now": placed.get(package.pk),
+                "versions": options[package.pk][:VERSIONS_PER_PACKAGE],
+                "picked": picked.get(package.pk),
+            }
+            for package in listed
+            if package.pk in options
+        ],
+    }
+
+
+def preview(
+    request: PageRequest, environment: Environment, versions: Sequence[Version], kind: str
+) -> dict[str, Any]:
+    """What the plan of `versions` would change, and whether it may be requested."""
+    try:
+        planned = plans.plan(environment, versions, kind=kind)
+    except SluiceError as error:
+        return {"cannot": error.detail}
+    results = plans.preview_gates(planned, by=request.user)
+    changes = shapes.changes(planned)
+    shown_gates = shapes.gates(results)
+    return {
+        "planned": planned,
+        "changes": changes,
+        "diff": plans.diff(planned),
+        "gates": shown_gates,
+        "open_gates": shapes.open_count(shown_gates),
+        "plan": shapes.plan_lines(planned),
+        "cannot": _obstacle(environment, planned, results),
+    }
+
+
+def _obstacle(
+    environment: Environment, planned: plans.Plan, results: Sequence[gates.GateResult]
+) -> str:
+    """Why the request would be refused, or nothing. The verb asks again."""
+    for version, replaced in planned.items:
+        if version.state == VersionState.RECALLED:
+            return f"{version} was recalled: {version.recall_reason}"
+        if replaced is not None and replaced.pk == version.pk:
+            return f"{version} is in {environment.name} already."
+    closed = gates.closed(results, besides=gates.APPROVALS)
+    return " ".join(gate.reason for gate in closed)
+
+
+@page("GET", "POST")
+def roll_back(
+    request: PageRequest, environment: str, repository: str, package: str
+) -> HttpResponse:
+    """Choose an earlier version, see what placing it again would change, and request that."""
+    rules.require(request.user, "promotion.request")
+    place = find_environment(environment)
+    found = one(
+        Package.objects.select_related("repository"),
+        f"There is no package {repository[:64]}/{package[:64]}.",
+        repository__name=repository,
+        name=package,
+    )
+    given = request.POST if request.method == "POST" else request.GET
+    refused: SluiceError | None = None
+    target: Version | None = None
+    try:
+        target = plans.earlier_version(place, found, to=_wanted(found, given.get("to", "")))
+        if request.method == "POST":
+            require_confirmed(request)
+            promotion = promoting.roll_back(
+                place, found, by=request.user, to=target, comment=given.get("comment", "")
+            )
+            return done(request, "The rollback is requested.", "promotion:promotion", promotion.pk)
+    except SluiceError as error:
+        refused = error
+    context: dict[str, Any] = {
+        "environment": place,
+        "package": found,
+        "target": target,
+        "earlier": earlier_versions(place, found),
+        "comment": given.get("comment", ""),
+    }
+    if target is not None:
+        context |= preview(request, place, [target], PromotionKind.ROLLBACK)
+    return shown(request, "promotion/roll_back.html", context, refused)
+
+
+def _wanted(package: Package, name: str) -> Version | None:
+    if not name:
+        return None
+    missing = f"{package} has no version “{name[:128]}”."
+    return one(package.versions.with_names(), missing, name=name)
+
+
+def earlier_versions(environment: Environment, package: Package) -> list[Version]:
+    """What has been in the environment of the package and could be there again, latest first."""
+    placed = (
+        Placement.objects.filter(environment=environment, package=package)
+        .select_related("version")
+        .order_by("-since", "-pk")[:100]
+    )
+    current = {placement.version_id for placement in placed if placement.until is None}
+    found = {
+        placement.version_id: placement.version
+        for placement in placed
+        if placement.version_id not in current and placement.version.state == VersionState.PUBLISHED
+    }
+    return list(found.values())

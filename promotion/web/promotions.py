@@ -1,0 +1,188 @@
+"""Pages of promotions: the list, and the one screen on which people decide."""
+
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+from django.http import HttpResponse
+from django.shortcuts import render
+
+from accounts.models import User
+from pipelines.errors import SluiceError
+from pipelines.web.doors import PageRequest, done, one, page, require_confirmed, shown
+from pipelines.web.paging import newest_first
+from promotion import plans, promoting, rules
+from promotion.models import (
+    Environment,
+    Evidence,
+    Promotion,
+    PromotionState,
+)
+from promotion.policies import rules_of
+from promotion.web import shapes
+
+P = PromotionState
+
+
+@page("GET")
+def promotion_list(request: PageRequest) -> HttpResponse:
+    state, environment = request.GET.get("state", ""), request.GET.get("environment", "")
+    rows = Promotion.objects.with_names()
+    if state == "open":
+        rows = rows.open()
+    elif state:
+        rows = rows.filter(state=state)
+    if environment:
+        rows = rows.filter(environment__name=environment)
+    context = {
+        "page": newest_first(request, rows, size=30),
+        "states": [("open", "Open"), *P.choices],
+        "state": state,
+        "environments": Environment.objects.values_list("name", flat=True),
+        "environment": environment,
+        "may_request": rules.may(request.user, "promotion.request"),
+    }
+    return render(request, "promotion/promotion_list.html", context)
+
+
+@page("GET")
+def promotion(request: PageRequest, promotion_id: int) -> HttpResponse:
+    return _review(request, promotion_id)
+
+
+@page("GET")
+def progress(request: PageRequest, promotion_id: int) -> HttpResponse:
+    """Whether the promotion has moved on; the page is loaded anew once it has."""
+    found = _promotion(promotion_id)
+    response = render(request, "promotion/_promotion_progress.html", {"promotion": found})
+    if request.GET.get("seen") != found.state:
+        response["HX-Refresh"] = "true"
+    return response
+
+
+@page("POST")
+def approve(request: PageRequest, promotion_id: int) -> HttpResponse:
+    found = _promotion(promotion_id)
+    plan, comment = request.POST.get("plan_digest", ""), request.POST.get("comment", "")
+    try:
+        promoting.approve(found, by=request.user, plan=plan, comment=comment)
+    except SluiceError as error:
+        return _review(request, promotion_id, error)
+    said = (
+        "You approved. Every gate is open: it is being placed."
+        if found.state != P.REQUESTED
+        else "You approved. It still waits for others."
+    )
+    return done(request, said, "promotion:promotion", promotion_id)
+
+
+@page("POST")
+def reject(request: PageRequest, promotion_id: int) -> HttpResponse:
+    found = _promotion(promotion_id)
+    plan, comment = request.POST.get("plan_digest", ""), request.POST.get("comment", "")
+    try:
+        promoting.reject(found, by=request.user, plan=plan, comment=comment)
+    except SluiceError as error:
+        return _review(request, promotion_id, error)
+    return done(request, "You rejected it. Nothing moves.", "promotion:promotion", promotion_id)
+
+
+@page("POST")
+def withdraw(request: PageRequest, promotion_id: int) -> HttpResponse:
+    found = _promotion(promotion_id)
+    try:
+        require_confirmed(request)
+        promoting.withdraw(found, by=request.user)
+    except SluiceError as error:
+        return _review(request, promotion_id, error)
+    return done(request, "The request was withdrawn.", "promotion:promotion", promotion_id)
+
+
+@page("POST")
+def retry(request: PageRequest, promotion_id: int) -> HttpResponse:
+    found = _promotion(promotion_id)
+    try:
+        promoting.retry(found, by=request.user)
+    except SluiceError as error:
+        return _review(request, promotion_id, error)
+    return done(request, "It is tried again.", "promotion:promotion", promotion_id)
+
+
+def _promotions() -> "QuerySet[Promotion]":
+    evidence = Evidence.objects.select_related("added_by")
+    return (
+        Promotion.objects.with_names()
+        .select_related("environment__policy")
+        .prefetch_related(
+            "approvals__by",
+            "items__version__package__repository",
+            "items__version__published_by",
+            Prefetch("items__version__evidence", queryset=evidence),
+        )
+    )
+
+
+def _promotion(promotion_id: int) -> Promotion:
+    return one(_promotions(), f"There is no promotion {promotion_id}.", pk=promotion_id)
+
+
+def _review(
+    request: PageRequest, promotion_id: int, refused: SluiceError | None = None
+) -> HttpResponse:
+    """The whole case on one screen, and the forms that this person may use on it."""
+    found = _promotion(promotion_id)
+    state = P(found.state)
+    requested = shapes.as_requested(found)
+    # Until it is executed, what would happen is worked out anew and held against the request.
+    live = plans.replan(found) if state in {P.REQUESTED, P.APPROVED} else None
+    if live is not None:
+        gates = shapes.gates(plans.current_gates(found, live))
+    else:
+        gates = shapes.kept_gates(found.gates)
+    is_changed = live is not None and live.digest != found.plan_digest
+    context: dict[str, Any] = {
+        "promotion": found,
+        "headline": shapes.headline(found),
+        "changes": shapes.changes(requested),
+        "diff": plans.diff(requested),
+        "items": [
+            (item, [shapes.evidence(each) for each in item.version.evidence.all()])
+            for item in found.items.all()
+        ],
+        "gates": gates,
+        "open_gates": shapes.open_count(gates),
+        "plan": shapes.plan_lines(requested),
+        "timeline": shapes.timeline(found),
+        "changed": plans.what_changed(found, live) if is_changed and live else "",
+        "is_moving": state in {P.APPROVED, P.EXECUTING},
+        "may_retry": state in {P.FAILED, P.ERRORED} and rules.may(request.user, "promotion.retry"),
+        "may_request": rules.may(request.user, "promotion.request"),
+        "may_withdraw": _may_withdraw(found, request.user),
+        **_decision(found, request.user),
+    }
+    return shown(request, "promotion/promotion.html", context, refused)
+
+
+def _may_withdraw(promotion: Promotion, user: User) -> bool:
+    if promotion.state not in {P.REQUESTED, P.APPROVED}:
+        return False
+    if promotion.requested_by_id == user.pk:
+        return rules.may(user, "promotion.request")
+    return rules.may(user, "promotion.withdraw")
+
+
+def _decision(promotion: Promotion, user: User) -> dict[str, Any]:
+    """Whether this person may decide now; if not, in one sentence why."""
+    why = ""
+    own = [approval for approval in promotion.approvals.all() if approval.by_id == user.pk]
+    if promotion.state != P.REQUESTED:
+        return {"may_decide": False, "why_not": ""}
+    if promotion.requested_by_id == user.pk and not rules_of(promotion.policy).self_approval:
+        why = (
+            "You requested this yourself, so somebody else must decide on it. "
+            f"The policy of {promotion.environment.name} says so."
+        )
+    elif not rules.may(user, "promotion.decide"):
+        why = "Release managers decide on promotions. You can follow it here."
+    elif own:
+        why = f"You have decided on this: {own[0].get_decision_display().lower()}."
+    return {"may_decide": not why, "why_not": why}

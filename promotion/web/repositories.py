@@ -1,0 +1,118 @@
+"""Pages of repositories and packages."""
+
+from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from pipelines import links
+from pipelines.errors import SluiceError
+from pipelines.web.doors import PageRequest, done, one, page, shown
+from pipelines.web.paging import in_order, newest_first
+from promotion import publishing, rules
+from promotion.models import Package, Placement, Repository, Version
+from promotion.web.forms import NewRepositoryForm
+
+
+@page("GET")
+def repository_list(request: PageRequest) -> HttpResponse:
+    newest = Version.objects.filter(package__repository=OuterRef("pk")).order_by("-pk")
+    rows = Repository.objects.annotate(
+        package_count=Count("packages"), last_published=Subquery(newest.values("published_at")[:1])
+    )
+    context = {
+        "page": in_order(request, rows),
+        "may_create": rules.may(request.user, "repository.create"),
+    }
+    return render(request, "promotion/repository_list.html", context)
+
+
+@page("GET", "POST")
+def repository_new(request: PageRequest) -> HttpResponse:
+    rules.require(request.user, "repository.create")
+    form = NewRepositoryForm(request.POST or None)
+    refused = None
+    if request.method == "POST" and form.is_valid():
+        written = form.cleaned_data
+        try:
+            made = publishing.create_repository(
+                written["name"],
+                kind=written["kind"],
+                description=written["description"],
+                by=request.user,
+            )
+        except SluiceError as error:
+            refused = error
+        else:
+            return done(
+                request, f"The repository {made.name} is there.", "promotion:repository", made.name
+            )
+    return shown(request, "promotion/repository_new.html", {"form": form}, refused)
+
+
+@page("GET")
+def repository(request: PageRequest, repository: str) -> HttpResponse:
+    found = one(
+        Repository.objects.select_related("created_by"),
+        f"There is no repository “{repository[:64]}”.",
+        name=repository,
+    )
+    listed = in_order(request, packages_of(found))
+    return render(request, "promotion/repository.html", {"repository": found, "page": listed})
+
+
+def packages_of(repository: Repository) -> "QuerySet[Package]":
+    """Packages with their newest published version and what is placed of them now."""
+    newest = Version.objects.available().filter(package=OuterRef("pk")).order_by("-pk")
+    placed = Placement.objects.current().select_related("environment", "version")
+    return (
+        repository.packages.order_by("name")
+        .annotate(
+            latest=Subquery(newest.values("name")[:1]),
+            latest_at=Subquery(newest.values("published_at")[:1]),
+            version_count=Count("versions"),
+        )
+        .prefetch_related(
+            Prefetch(
+                "placements",
+                queryset=placed.order_by("environment__rank", "environment__name"),
+                to_attr="placed_now",
+            )
+        )
+    )
+
+
+@page("GET")
+def package(request: PageRequest, repository: str, package: str) -> HttpResponse:
+    found = one(
+        Package.objects.select_related("repository"),
+        f"There is no package {repository[:64]}/{package[:64]}.",
+        repository__name=repository,
+        name=package,
+    )
+    versions = found.versions.select_related("published_by", "bundle").prefetch_related(
+        Prefetch(
+            "placements",
+            queryset=Placement.objects.current().select_related("environment"),
+            to_attr="placed_now",
+        )
+    )
+    placements = (
+        Placement.objects.current()
+        .filter(package=found)
+        .select_related("environment", "version", "promotion")
+        .order_by("environment__rank", "environment__name")
+    )
+    resolve = reverse("api:package-resolve", args=[found.repository.name, found.name])
+    placed = list(placements)
+    environment = placed[-1].environment.name if placed else "production"
+    context = {
+        "package": found,
+        "repository": found.repository,
+        "page": newest_first(request, versions, size=30),
+        "placements": placed,
+        "environment": environment,
+        "command": f'curl -H "Authorization: Bearer $SLUICE_TOKEN" '
+        f'"{links.absolute(resolve)}?environment={environment}"',
+    }
+    return render(request, "promotion/package.html", context)

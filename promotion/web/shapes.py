@@ -1,0 +1,186 @@
+"""What the components of promotion pages take: changes, file changes, evidence, timelines."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.urls import reverse
+
+from promotion import plans
+from promotion.gates import GateResult
+from promotion.models import Evidence, Promotion, PromotionKind, PromotionState, Version
+
+GATE_NAMES = {
+    "not_recalled": "No recalled version",
+    "upstream": "Placed upstream first",
+    "approvals": "Approvals",
+}
+P = PromotionState
+
+
+def version_address(version: Version) -> str:
+    package = version.package
+    return reverse("promotion:version", args=[package.repository.name, package.name, version.name])
+
+
+def kind_of_change(version: Version, replaced: Version | None, kind: str) -> str:
+    """What placing `version` does to a package: new, upgrade, rollback or unchanged."""
+    if replaced is None:
+        return "new"
+    if replaced.pk == version.pk:
+        return "unchanged"
+    # Versions are numbered in the order of their publication.
+    is_back = kind == PromotionKind.ROLLBACK or version.pk < replaced.pk
+    return "rollback" if is_back else "upgrade"
+
+
+def changes(planned: plans.Plan) -> list[dict[str, Any]]:
+    """What a plan changes, as components/changes.html draws it."""
+    return [
+        {
+            "package": version.package.name,
+            "repository": version.package.repository.name,
+            "kind": kind_of_change(version, replaced, planned.kind),
+            "before": replaced.name if replaced else None,
+            "after": version.name,
+            "before_digest": replaced.manifest_digest if replaced else None,
+            "after_digest": version.manifest_digest,
+            "before_url": _replaced_address(version, replaced) if replaced else None,
+            "after_url": version_address(version),
+        }
+        for version, replaced in planned.items
+    ]
+
+
+def _replaced_address(version: Version, replaced: Version) -> str:
+    """A replaced version is of the same package, which it need not be loaded for again."""
+    package = version.package
+    return reverse("promotion:version", args=[package.repository.name, package.name, replaced.name])
+
+
+def as_requested(promotion: Promotion) -> plans.Plan:
+    """The plan that was requested and is decided on, whatever a new plan would say."""
+    items = tuple((item.version, item.replaces) for item in promotion.items.all())
+    return plans.Plan(
+        environment=promotion.environment,
+        kind=promotion.kind,
+        content=json.loads(promotion.plan),
+        text=promotion.plan,
+        digest=promotion.plan_digest,
+        items=items,
+    )
+
+
+def plan_lines(planned: plans.Plan) -> str:
+    """The plan as people read it. Its digest is over the canonical bytes, not over these."""
+    return json.dumps(planned.content, indent=2, ensure_ascii=False)
+
+
+def gates(results: Iterable[GateResult]) -> list[dict[str, Any]]:
+    return kept_gates([gate.as_json() for gate in results])
+
+
+def kept_gates(kept: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Gates as components/gate.html draws them, with names and values for people."""
+    return [
+        {
+            **gate,
+            "name": GATE_NAMES.get(gate["name"], gate["name"]),
+            "inputs": {
+                name.replace("_", " ").capitalize(): _words(value)
+                for name, value in gate.get("inputs", {}).items()
+            },
+        }
+        for gate in kept
+    ]
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_words(each)}" for name, each in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(str(each) for each in value) or "none"
+    return "none" if value is None else str(value)
+
+
+def open_count(shown: Sequence[dict[str, Any]]) -> int:
+    return sum(1 for gate in shown if gate["open"])
+
+
+def evidence(statement: Evidence) -> dict[str, Any]:
+    """A statement as components/evidence.html draws it."""
+    return {
+        "name": statement.predicate_type,
+        "state": statement.standing,
+        "detail": statement.result,
+        "who": statement.added_by,
+        "at": statement.added_at,
+        "digest": statement.digest,
+    }
+
+
+ENDED = {
+    P.COMPLETED: "Placed in {environment}",
+    P.REJECTED: "Ended by the rejection",
+    P.WITHDRAWN: "Withdrawn",
+    P.EXPIRED: "Expired: nobody decided in time",
+    P.STALE: "Went stale",
+    P.FAILED: "Failed; nothing was moved",
+    P.ERRORED: "Broke; nothing was moved",
+}
+
+
+def timeline(promotion: Promotion) -> list[dict[str, Any]]:
+    """What has happened to a promotion, oldest first."""
+    happened: list[dict[str, Any]] = [
+        {
+            "state": "requested",
+            "title": "Rollback requested"
+            if promotion.kind == PromotionKind.ROLLBACK
+            else "Requested",
+            "who": promotion.requested_by,
+            "at": promotion.requested_at,
+            "note": promotion.comment,
+            "digest": promotion.plan_digest,
+        }
+    ]
+    happened += [
+        {
+            "state": "approved" if approval.decision == "approve" else "rejected",
+            "title": approval.get_decision_display(),
+            "who": approval.by,
+            "at": approval.at,
+            "note": approval.comment,
+            "digest": approval.plan_digest,
+        }
+        for approval in promotion.approvals.all()
+    ]
+    state = P(promotion.state)
+    if promotion.decided_at and state != P.REJECTED:
+        happened.append(
+            {"state": "open", "title": "Every gate was open", "at": promotion.decided_at}
+        )
+    if state == P.EXECUTING:
+        happened.append({"state": "executing", "title": "Checking and placing the bytes"})
+    if promotion.finished_at and state in ENDED and state != P.REJECTED:
+        title = ENDED[state].format(environment=promotion.environment.name)
+        happened.append(
+            {
+                "state": state.value,
+                "title": title,
+                "at": promotion.finished_at,
+                "note": promotion.reason,
+            }
+        )
+    return happened
+
+
+def headline(promotion: Promotion) -> str:
+    """What the promotion is, in a few words."""
+    items = list(promotion.items.all())
+    place = promotion.environment.name
+    if promotion.kind == PromotionKind.ROLLBACK and len(items) == 1:
+        return f"Roll back {items[0].package.name} to {items[0].version.name} in {place}"
+    if len(items) == 1:
+        return f"Promote {items[0].package.name} {items[0].version.name} to {place}"
+    return f"Promote {len(items)} packages to {place}"

@@ -1,0 +1,64 @@
+"""The addresses of the pages about what may go where.
+
+No name begins with a hyphen, so /-/ is free for pages of a list itself.
+"""
+
+from django.urls import path
+
+from promotion.web import (
+    boards,
+    environments,
+    history,
+    placing,
+    policies,
+    promotions,
+    publishing,
+    repositories,
+    selections,
+    versions,
+)
+
+app_name = "promotion"
+
+REPOSITORY = "repositories/<str:repository>"
+PACKAGE = f"{REPOSITORY}/<str:package>"
+VERSION = f"{PACKAGE}/<str:version>"
+ENVIRONMENT = "environments/<str:environment>"
+PROMOTION = "promotions/<int:promotion_id>"
+
+urlpatterns = [
+    # What is where, and what waits
+    path("", boards.board, name="board"),
+    path("waiting/", boards.inbox, name="inbox"),
+    # Repositories, packages, versions
+    path("repositories/", repositories.repository_list, name="repository_list"),
+    path("repositories/-/new/", repositories.repository_new, name="repository_new"),
+    path(f"{REPOSITORY}/", repositories.repository, name="repository"),
+    path(f"{PACKAGE}/", repositories.package, name="package"),
+    path(f"{VERSION}/", versions.version, name="version"),
+    path(f"{VERSION}/recall/", versions.recall, name="version_recall"),
+    path("artifacts/<int:artifact_id>/publish/", publishing.publish, name="publish"),
+    path("selections/<int:selection_id>/", selections.selection, name="selection"),
+    # Environments and their policies
+    path("environments/", environments.environment_list, name="environment_list"),
+    path("environments/-/new/", policies.environment_new, name="environment_new"),
+    path(f"{ENVIRONMENT}/", environments.environment, name="environment"),
+    path(f"{ENVIRONMENT}/policy/", policies.policy, name="policy"),
+    path(
+        f"{ENVIRONMENT}/placements/<str:repository>/<str:package>/roll-back/",
+        placing.roll_back,
+        name="placement_roll_back",
+    ),
+    # Promotions
+    path("promotions/", promotions.promotion_list, name="promotion_list"),
+    path("promotions/new/", placing.promotion_new, name="promotion_new"),
+    path(f"{PROMOTION}/", promotions.promotion, name="promotion"),
+    path(f"{PROMOTION}/progress/", promotions.progress, name="promotion_progress"),
+    path(f"{PROMOTION}/approve/", promotions.approve, name="promotion_approve"),
+    path(f"{PROMOTION}/reject/", promotions.reject, name="promotion_reject"),
+    path(f"{PROMOTION}/withdraw/", promotions.withdraw, name="promotion_withdraw"),
+    path(f"{PROMOTION}/retry/", promotions.retry, name="promotion_retry"),
+    # Audit
+    path("history/", history.history, name="history"),
+    path("history/<int:sequence>/", history.entry, name="history_entry"),
+]

@@ -1,0 +1,96 @@
+"""The page of a version: its bytes, where they come from, where they are, and its recall."""
+
+from typing import Any
+
+from django.http import HttpResponse
+
+from pipelines.errors import SluiceError
+from pipelines.models import Run
+from pipelines.web.doors import PageRequest, done, one, page, require_confirmed, shown
+from promotion import publishing, rules
+from promotion.models import Environment, Placement, Promotion, Version, VersionState
+from promotion.web import shapes
+from promotion.web.forms import RecallForm
+
+
+@page("GET")
+def version(request: PageRequest, repository: str, package: str, version: str) -> HttpResponse:
+    return _shown_version(request, _version(repository, package, version))
+
+
+@page("POST")
+def recall(request: PageRequest, repository: str, package: str, version: str) -> HttpResponse:
+    found = _version(repository, package, version)
+    form = RecallForm(found, request.POST)
+    refused: SluiceError | None = None
+    if form.is_valid():
+        try:
+            require_confirmed(request)
+            publishing.recall(
+                found,
+                by=request.user,
+                reason=form.cleaned_data["reason"],
+                replacement=form.cleaned_data["replacement"],
+            )
+        except SluiceError as error:
+            refused = error
+        else:
+            return done(
+                request,
+                f"{found.name} was recalled. Nobody can promote or select it any more.",
+                shapes.version_address(found),
+            )
+    else:
+        rules.require(request.user, "version.recall")
+    response = _shown_version(request, _version(repository, package, version), form, refused)
+    if refused is None:
+        response.status_code = 422
+    return response
+
+
+def _version(repository: str, package: str, name: str) -> Version:
+    return one(
+        Version.objects.with_names().select_related(
+            "bundle", "replacement", "recalled_by", "artifact"
+        ),
+        f"There is no version {repository[:64]}/{package[:64]} {name[:128]}.",
+        package__repository__name=repository,
+        package__name=package,
+        name=name,
+    )
+
+
+def _shown_version(
+    request: PageRequest,
+    version: Version,
+    form: RecallForm | None = None,
+    refused: SluiceError | None = None,
+) -> HttpResponse:
+    is_published = version.state == VersionState.PUBLISHED
+    may_recall = is_published and rules.may(request.user, "version.recall")
+    evidence = version.evidence.select_related("added_by")
+    provenance = version.provenance
+    context: dict[str, Any] = {
+        "version": version,
+        "package": version.package,
+        "repository": version.package.repository,
+        "files": version.files.select_related("blob"),
+        "evidence": [shapes.evidence(each) for each in evidence],
+        "run": Run.objects.filter(
+            pipeline__slug=provenance.get("pipeline", ""), number=provenance.get("run", 0)
+        )
+        .select_related("pipeline")
+        .first(),
+        "placements": Placement.objects.filter(version=version)
+        .select_related("environment", "promotion")
+        .order_by("-since", "-pk")[:50],
+        "promotions": Promotion.objects.filter(items__version=version)
+        .select_related("environment", "requested_by")
+        .order_by("-pk")[:20],
+        "selections": version.selections.select_related("by", "environment")[:50],
+        "may_request": is_published and rules.may(request.user, "promotion.request"),
+        "environments": Environment.objects.all(),
+        "may_recall": may_recall,
+        "recall_form": (form or RecallForm(version)) if may_recall else None,
+    }
+    return shown(request, "promotion/version.html", context, refused)

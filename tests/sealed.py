@@ -1,0 +1,35 @@
+"""Open the seals for a moment: to empty tables after a test, or to tamper with history in one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import connection
+
+from promotion.ledger.verify import SEALED
+
+
+@contextmanager
+def unsealed() -> Iterator[None]:
+    tables = [model._meta.db_table for model in SEALED]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            for table in tables:
+                cursor.execute(f'ALTER TABLE "{table}" DISABLE TRIGGER USER')
+            yield
+            for table in tables:
+                # ENABLE ALWAYS, as the migration made them.
+                cursor.execute(
+                    "SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass "
+                    "AND NOT tgisinternal",
+                    [table],
+                )
+                for (name,) in cursor.fetchall():
+                    cursor.execute(f'ALTER TABLE "{table}" ENABLE ALWAYS TRIGGER "{name}"')
+        else:
+            cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+            triggers = cursor.fetchall()
+            for name, _ in triggers:
+                cursor.execute(f'DROP TRIGGER "{name}"')
+            yield
+            for _, sql in triggers:
+                cursor.execute(sql)
