@@ -23,7 +23,7 @@ def check_roles(value: object) -> None:
         raise ValidationError(f"Roles are a list of: {', '.join(Role.values)}.")
 
 
-class User(AbstractUser):
+class User(AbstractUser):  # type: ignore[django-manager-missing]  # knox has no types
     """Somebody who signs in, or a machine that calls the API.
 
     Roles stand on the row itself, so that the statement that finds a token also tells what its

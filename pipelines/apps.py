@@ -6,7 +6,8 @@ class PipelinesConfig(AppConfig):
     verbose_name = "Pipelines"
 
     def ready(self) -> None:
-        from pipelines import sources, steps
+        from pipelines import git, sources, steps
 
-        sources.register_own()
+        sources.register(git.GitSource())
+        sources.register(sources.PipelineSource())
         steps.register_own()

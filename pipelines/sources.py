@@ -44,13 +44,6 @@ def register(source_type: SourceType) -> None:
         _types[name] = source_type
 
 
-def register_own() -> None:
-    from pipelines.git import GitSource
-
-    register(GitSource())
-    register(PipelineSource())
-
-
 def available() -> set[str]:
     return set(_types)
 

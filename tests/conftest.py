@@ -4,9 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.test import TransactionTestCase
+from django.db import connection
+from django.test import TransactionTestCase, override_settings
 
+from tests.cast import Cast, Site, make_site
 from tests.sealed import unsealed
+from tests.site import DATA
+
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -30,3 +34,27 @@ def nobody_listens_to_the_queue(monkeypatch: pytest.MonkeyPatch) -> list[tuple[s
     sent: list[tuple[str, int]] = []
     monkeypatch.setattr("pipelines.queue._send", lambda task, row_id: sent.append((task, row_id)))
     return sent
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """SQLite in a file, as in production: threads cannot wait for each other's locks in memory."""
+    if connection.vendor == "sqlite":
+        connection.settings_dict["TEST"]["NAME"] = str(DATA / "test.sqlite3")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def passwords_are_hashed_fast() -> Iterator[None]:
+    """The cast has seven passwords in almost every test; none of them needs to withstand anyone."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
+
+
+@pytest.fixture
+def site(db: None) -> Site:
+    return make_site()
+
+
+@pytest.fixture
+def cast(site: Site) -> Cast:
+    return site.cast

@@ -69,6 +69,10 @@ LOOKS: dict[str, Look] = {
     "upgrade": Look("Upgrade", "success", "arrow-up"),
     "rollback": Look("Rollback", "warning", "undo"),
     "unchanged": Look("Unchanged", "neutral", "equal"),
+    # What it does to one file.
+    "added": Look("Added", "success", "plus"),
+    "removed": Look("Removed", "danger", "circle-minus"),
+    "changed": Look("Changed", "info", "refresh"),
     # Problem severities and the levels of Django's messages.
     "error": Look("Error", "danger", "x-circle"),
     "warning": Look("Warning", "warning", "triangle"),
@@ -105,6 +109,7 @@ STATE_GROUPS: dict[str, tuple[str, ...]] = {
     "Gates": ("open", "closed"),
     "Evidence": ("verified", "claimed", "missing"),
     "Changes": ("new", "upgrade", "rollback", "unchanged"),
+    "Files": ("added", "changed", "removed"),
 }
 
 

@@ -110,6 +110,7 @@ def revision(request: PageRequest, slug: str, number: int) -> HttpResponse:
     context: dict[str, Any] = {
         "revision": found,
         "pipeline": found.pipeline,
+        "title": f"Revision {found.number}",
         "runs": found.runs.select_related("started_by").order_by("-number")[:20],
     }
     return render(request, "pipelines/revision.html", context)

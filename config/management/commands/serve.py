@@ -16,6 +16,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="Address to listen on.")
+        parser.add_argument("--only", choices=["web", "worker"], help="Run one of the two.")
         parser.add_argument("--port", type=int, default=settings.PORT)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -27,4 +28,9 @@ class Command(BaseCommand):
                 "or `make demo` for a site with people in it."
             )
         self.stdout.flush()
-        Supervisor(programs(options["port"], host=options["host"])).run()
+        wanted = [
+            program
+            for program in programs(options["port"], host=options["host"])
+            if options["only"] in {None, program.name}
+        ]
+        Supervisor(wanted).run()

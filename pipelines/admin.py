@@ -1,0 +1,120 @@
+"""The admin of what was built: everything can be found and read; nothing is edited here, because
+each state has one writer and history has none."""
+
+from typing import Any, TypeVar
+
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest
+
+from pipelines.models import (
+    Artifact,
+    ArtifactFile,
+    Blob,
+    IdempotencyKey,
+    Job,
+    LogChunk,
+    Pipeline,
+    Revision,
+    Run,
+    Step,
+)
+
+Model = TypeVar("Model", bound=models.Model)
+
+
+class ReadOnlyAdmin(admin.ModelAdmin[Model]):
+    """Rows that only verbs write."""
+
+    list_per_page = 50
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Pipeline)
+class PipelineAdmin(ReadOnlyAdmin[Pipeline]):
+    list_display = ("slug", "name", "revision", "last_run_number", "created_by", "created_at")
+    list_filter = ("created_at",)
+    list_select_related = ("revision__pipeline", "created_by")
+    search_fields = ("slug", "name")
+
+
+@admin.register(Revision)
+class RevisionAdmin(ReadOnlyAdmin[Revision]):
+    list_display = ("pipeline", "number", "digest", "created_by", "created_at")
+    list_filter = ("pipeline", "created_at")
+    list_select_related = ("pipeline", "created_by")
+    search_fields = ("pipeline__slug", "digest", "yaml")
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnlyAdmin[Run]):
+    list_display = ("pipeline", "number", "state", "trigger", "started_by", "created_at")
+    list_filter = ("state", "trigger", "pipeline", "created_at")
+    list_select_related = ("pipeline", "started_by")
+    search_fields = ("pipeline__slug", "comment", "commit")
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnlyAdmin[Job]):
+    list_display = ("run", "stage", "key", "state", "attempt", "started_at", "finished_at")
+    list_filter = ("state", "is_manual", "run__pipeline")
+    list_select_related = ("run__pipeline",)
+    search_fields = ("run__pipeline__slug", "stage", "key", "error")
+
+
+@admin.register(Step)
+class StepAdmin(ReadOnlyAdmin[Step]):
+    list_display = ("job", "key", "kind", "state", "exit_code", "started_at")
+    list_filter = ("state", "kind")
+    list_select_related = ("job__run__pipeline",)
+    search_fields = ("job__run__pipeline__slug", "key", "kind", "error")
+
+
+@admin.register(LogChunk)
+class LogChunkAdmin(ReadOnlyAdmin[LogChunk]):
+    list_display = ("job", "attempt", "sequence", "step", "written_at")
+    list_filter = ("written_at",)
+    list_select_related = ("job__run__pipeline",)
+    search_fields = ("job__run__pipeline__slug", "job__key", "step")
+
+
+@admin.register(Artifact)
+class ArtifactAdmin(ReadOnlyAdmin[Artifact]):
+    """`promotion` adds the action that publishes: this app may not know of versions."""
+
+    list_display = ("name", "type", "run", "step", "digest", "created_by", "created_at")
+    list_filter = ("type", "run__pipeline", "created_at")
+    list_select_related = ("run__pipeline", "created_by")
+    search_fields = ("name", "digest", "run__pipeline__slug", "image")
+
+
+@admin.register(ArtifactFile)
+class ArtifactFileAdmin(ReadOnlyAdmin[ArtifactFile]):
+    list_display = ("path", "artifact", "blob", "executable")
+    list_filter = ("executable",)
+    list_select_related = ("artifact__run__pipeline", "blob")
+    search_fields = ("path", "blob__sha256", "artifact__name")
+
+
+@admin.register(Blob)
+class BlobAdmin(ReadOnlyAdmin[Blob]):
+    list_display = ("sha256", "size", "created_at")
+    list_filter = ("created_at",)
+    search_fields = ("sha256", "md5")
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(ReadOnlyAdmin[IdempotencyKey]):
+    list_display = ("key", "user", "status", "created_at")
+    list_filter = ("status", "created_at")
+    list_select_related = ("user",)
+    search_fields = ("key", "user__username")

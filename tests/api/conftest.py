@@ -1,0 +1,127 @@
+"""People who call the API, and a site on which every call has something to work on."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from pipelines import artifacts, blobs, runs
+from pipelines.models import Artifact, ExecutionState, Run
+from promotion import publishing, selection
+from promotion.models import Promotion, PromotionState, Selection, Version
+from tests.api.caller import Api, token_for
+from tests.cast import Site, external_run, make_pipeline, work_off
+
+GATED = """
+stages:
+  gate_stage:
+    jobs:
+      gate_job:
+        driven: manual
+        steps:
+          say_step:
+            step: Command
+            with: {run: echo passed}
+"""
+IMAGE = "registry.example/shop/web:1.0@sha256:" + "a1" * 32
+
+
+@dataclass(frozen=True)
+class People:
+    ada: Api
+    ben: Api
+    cleo: Api
+    dora: Api
+    admin: Api
+    production: Api
+    mallory: Api
+    nobody: Api
+
+    def of(self, name: str) -> Api:
+        found: Api = getattr(self, name)
+        return found
+
+
+@pytest.fixture
+def people(site: Site) -> People:
+    tokens = {name: Api(token_for(user)) for name, user in site.cast.everyone().items()}
+    return People(**tokens, nobody=Api())
+
+
+@dataclass(frozen=True)
+class Things:
+    """One of everything that a call can name."""
+
+    site: Site
+    external: Run
+    queued: Run
+    gated: Run
+    artifact: Artifact
+    image: Artifact
+    version: Version
+    recalled: Version
+    requested: Promotion
+    failed: Promotion
+    selection: Selection
+
+    def fill(self, path: str) -> str:
+        """An address of the schema's path that is there. Which one of several: see calls.py."""
+        return path.format(**self.names)
+
+    @property
+    def names(self) -> dict[str, object]:
+        return {
+            "pipeline": "app",
+            "number": self.external.number,
+            "queued": self.queued.number,
+            "gated": self.gated.number,
+            "stage": "gate_stage",
+            "job": "gate_job",
+            "artifact": self.artifact.pk,
+            "image": self.image.pk,
+            "repository": "apps",
+            "package": "app",
+            "version": "1.0.0",
+            "path": "bin/run.sh",
+            "environment": "staging",
+            "promotion": self.requested.pk,
+            "failed": self.failed.pk,
+            "selection": self.selection.pk,
+            "plan_digest": self.requested.plan_digest,
+        }
+
+
+@pytest.fixture
+def things(site: Site) -> Things:
+    cast = site.cast
+    version = site.publish("1.0.0", files={"bin/run.sh": b"echo 1", "readme.txt": b"one"})
+    recalled = site.publish("0.9.0")
+    publishing.recall(recalled, by=cast.ben, reason="It loses data.", replacement=version)
+    site.promote(site.staging, version)
+    newer = site.publish("1.1.0")
+    requested = site.request(site.staging, newer)
+    failed = site.request(site.production, version)
+    Promotion.objects.filter(pk=failed.pk).update(state=PromotionState.FAILED)
+    images = external_run(cast.ada, site.pipeline)
+    place = artifacts.Place("build", "build", "push")
+    image = artifacts.report_image(images, place, "web", IMAGE, "", by=cast.ada)
+    runs.finish(images, ExecutionState.SUCCEEDED, by=cast.ada)
+    external = external_run(cast.ada, site.pipeline)
+    kept = artifacts.NamedBlob("app.txt", blobs.keep_bytes([b"of the external run"]))
+    made = artifacts.report_files(
+        external, artifacts.Place("build", "build", "upload"), "app", [kept], by=cast.ada
+    )
+    return Things(
+        site=site,
+        external=external,
+        queued=runs.start(site.pipeline, by=cast.ada),
+        gated=work_off(runs.start(make_pipeline(cast.ada, "gated", GATED), by=cast.ada)),
+        artifact=made,
+        image=image,
+        version=version,
+        recalled=recalled,
+        requested=requested,
+        failed=failed,
+        selection=selection.select(
+            version.package, selection.Query(environment="staging"), by=cast.production
+        ),
+    )

@@ -1,0 +1,180 @@
+"""Who may do what with versions and promotions: every act by everyone, and nobody else."""
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+
+import pytest
+
+from accounts.models import Role, User
+from pipelines.errors import Forbidden
+from promotion import policies, promoting, publishing, rules, selection
+from promotion.errors import SelfApproval
+from promotion.models import Package, PromotionState
+from tests.cast import ROLES, Site, make_artifact
+from tests.world import nothing_changes, refused, world
+
+Act = Callable[[User], object]
+
+WRITERS = {"ada", "ben", "cleo"}
+MANAGERS = {"ben", "cleo"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """An act, who may do it, and how: `prepare` makes the state that the act begins from."""
+
+    rule: str
+    may: Set[str]
+    prepare: Callable[[Site], Act]
+    only_reads: bool = False
+
+
+def _publish(site: Site) -> Act:
+    artifact = make_artifact(site.cast.ada, site.pipeline)
+    return lambda by: publishing.publish(site.repository, "app", "1.0.0", artifact, by=by)
+
+
+def _recall(site: Site) -> Act:
+    version = site.publish("1.0.0")
+    return lambda by: publishing.recall(version, by=by, reason="It loses data.")
+
+
+def _add_evidence(site: Site) -> Act:
+    version = site.publish("1.0.0")
+    return lambda by: publishing.add_evidence(
+        version, by=by, predicate_type="test", result="passed", payload={}
+    )
+
+
+def _create_repository(site: Site) -> Act:
+    return lambda by: publishing.create_repository("images", by=by, kind="docker")
+
+
+def _create_environment(site: Site) -> Act:
+    return lambda by: policies.create_environment("canary", rank=3, by=by)
+
+
+def _set_policy(site: Site) -> Act:
+    return lambda by: policies.set_policy(site.staging, {"approvals": 0}, by=by)
+
+
+def _request(site: Site) -> Act:
+    version = site.publish("1.0.0")
+    return lambda by: promoting.request(site.staging, [version], by=by)
+
+
+def _roll_back(site: Site) -> Act:
+    for name in ("1.0.0", "1.1.0"):
+        site.promote(site.staging, site.publish(name))
+    package = Package.objects.get()
+    return lambda by: promoting.roll_back(site.staging, package, by=by)
+
+
+def _approve(site: Site) -> Act:
+    promotion = site.request(site.staging, site.publish("1.0.0"))
+    return lambda by: promoting.approve(promotion, by=by, plan=promotion.plan_digest)
+
+
+def _reject(site: Site) -> Act:
+    promotion = site.request(site.staging, site.publish("1.0.0"))
+    return lambda by: promoting.reject(promotion, by=by, plan=promotion.plan_digest)
+
+
+def _withdraw_of_another(site: Site) -> Act:
+    promotion = promoting.request(site.staging, [site.publish("1.0.0")], by=site.cast.cleo)
+    return lambda by: promoting.withdraw(promotion, by=by)
+
+
+def _withdraw_of_ada(site: Site) -> Act:
+    promotion = site.request(site.staging, site.publish("1.0.0"))
+    return lambda by: promoting.withdraw(promotion, by=by)
+
+
+def _retry(site: Site) -> Act:
+    promotion = site.request(site.staging, site.publish("1.0.0"))
+    promoting.approve(promotion, by=site.cast.ben, plan=promotion.plan_digest)
+    User.objects.filter(username="ben").update(roles=[])
+    promoting.execute(promotion.pk)
+    User.objects.filter(username="ben").update(roles=[Role.RELEASE_MANAGER])
+    promotion.refresh_from_db()
+    assert promotion.state == PromotionState.FAILED
+    return lambda by: promoting.retry(promotion, by=by)
+
+
+def _select(site: Site) -> Act:
+    version = site.publish("1.0.0")
+    query = selection.Query(version="1.0.0")
+    return lambda by: selection.select(version.package, query, by=by)
+
+
+def _read(rule: str) -> Callable[[Site], Act]:
+    def prepare(site: Site) -> Act:
+        return lambda by: rules.require(by, rule)
+
+    return prepare
+
+
+MATRIX = {
+    "look": Row("view", set(ROLES) - {"mallory"}, _read("view"), only_reads=True),
+    "read the history": Row(
+        "history.view", WRITERS | {"dora", "admin"}, _read("history.view"), only_reads=True
+    ),
+    "create a repository": Row("repository.create", WRITERS | {"admin"}, _create_repository),
+    "publish": Row("version.publish", WRITERS, _publish),
+    "recall": Row("version.recall", MANAGERS | {"admin"}, _recall),
+    "add evidence": Row("evidence.add", WRITERS, _add_evidence),
+    "create an environment": Row("environment.manage", {"admin"}, _create_environment),
+    "set a policy": Row("environment.manage", {"admin"}, _set_policy),
+    "request": Row("promotion.request", WRITERS, _request),
+    "roll back": Row("promotion.request", WRITERS, _roll_back),
+    "approve ada's request": Row("promotion.decide", MANAGERS, _approve),
+    "reject ada's request": Row("promotion.decide", MANAGERS, _reject),
+    "withdraw cleo's request": Row("promotion.withdraw", MANAGERS, _withdraw_of_another),
+    "withdraw ada's request": Row("promotion.withdraw", WRITERS, _withdraw_of_ada),
+    "retry": Row("promotion.retry", WRITERS | {"admin"}, _retry),
+    "select": Row("selection.make", WRITERS | {"production", "admin"}, _select),
+}
+
+
+def test_every_rule_has_a_row_and_every_row_a_rule() -> None:
+    assert {row.rule for row in MATRIX.values()} == set(rules.ALLOWED) == set(rules.SAID)
+
+
+@pytest.mark.parametrize("member", ROLES)
+@pytest.mark.parametrize("act", MATRIX)
+def test_each_act_is_open_to_those_and_only_those_who_may(
+    site: Site, act: str, member: str
+) -> None:
+    row, user = MATRIX[act], site.cast.everyone()[member]
+    do = row.prepare(site)
+    user.refresh_from_db()
+    before = world()
+    if member in row.may:
+        do(user)
+        assert (world() == before) is row.only_reads
+        return
+    with pytest.raises(Forbidden) as refusal:
+        do(user)
+    assert world() == before
+    assert isinstance(refusal.value, SelfApproval) or user.username in refusal.value.detail
+
+
+@pytest.mark.parametrize("act", [act for act, row in MATRIX.items() if not row.only_reads])
+def test_somebody_who_was_deactivated_may_do_nothing(site: Site, act: str) -> None:
+    do = MATRIX[act].prepare(site)
+    user = User.objects.create_user(
+        "eve", password="eve's", roles=Role.values, is_superuser=True, is_active=False
+    )
+    refused(Forbidden, lambda: do(user))
+
+
+def test_a_requester_who_lost_every_role_may_no_longer_withdraw(site: Site) -> None:
+    promotion = site.request(site.staging, site.publish("1.0.0"))
+    User.objects.filter(username="ada").update(roles=[])
+    ada = User.objects.get(username="ada")
+    refused(Forbidden, lambda: promoting.withdraw(promotion, by=ada))
+
+
+def test_a_refusal_names_the_roles_that_it_takes(site: Site) -> None:
+    with nothing_changes(), pytest.raises(Forbidden, match=r"roles: release manager\.$"):
+        rules.require(site.cast.dora, "promotion.decide")

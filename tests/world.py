@@ -1,0 +1,56 @@
+"""All that a refusal must leave as it was: every row of ours, and every file of the blob store."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+
+from pipelines.errors import SluiceError
+
+OURS = ("accounts", "pipelines", "promotion")
+
+World = dict[str, list[Any]]
+Refusal = TypeVar("Refusal", bound=SluiceError)
+
+
+def world() -> World:
+    """Every row with all its columns by model, and the name and size of every stored file."""
+    rows = {
+        model._meta.label: list(model._base_manager.order_by("pk").values_list())
+        for label in OURS
+        for model in apps.get_app_config(label).get_models()
+    }
+    return {**rows, "files": stored_files()}
+
+
+def stored_files() -> list[Any]:
+    top = Path(settings.DATA_DIR) / "blobs"
+    return sorted(
+        (path.relative_to(top).as_posix(), path.stat().st_size)
+        for path in top.rglob("*")
+        if path.is_file()
+    )
+
+
+def counts() -> dict[str, int]:
+    return {label: len(rows) for label, rows in world().items()}
+
+
+@contextmanager
+def nothing_changes() -> Iterator[None]:
+    before = world()
+    yield
+    after = world()
+    assert {label for label in before if before[label] != after[label]} == set()
+
+
+def refused(error: type[Refusal], act: Callable[[], object]) -> Refusal:
+    """Call `act`, which must be refused with exactly `error` and change nothing; the refusal."""
+    with nothing_changes(), pytest.raises(error) as caught:
+        act()
+    assert type(caught.value) is error
+    return caught.value
