@@ -1,5 +1,6 @@
 """The API: the calls of both apps under one namespace, their schema, and a page to try them."""
 
+from django.contrib.auth.decorators import login_required
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
@@ -9,5 +10,12 @@ from promotion.api.urls import urlpatterns as promotion
 urlpatterns = [
     path("v1/", include(([*pipelines, *promotion], "api"))),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="schema_page"),
+    path(
+        "",
+        # A person who is not signed in is sent to the sign-in page, not answered 401.
+        login_required(
+            SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="api.html")
+        ),
+        name="schema_page",
+    ),
 ]

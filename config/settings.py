@@ -178,7 +178,9 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["pipelines.api.parsers.JsonParser"],
+    # `?format=` would be a second way to say `Accept`, and hide a misspelt parameter.
+    "URL_FORMAT_OVERRIDE": None,
     "DEFAULT_SCHEMA_CLASS": "pipelines.api.schema.SluiceSchema",
     "EXCEPTION_HANDLER": "pipelines.api.problems.answer",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
@@ -255,8 +257,12 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat")
 CELERY_BEAT_SCHEDULE = {
-    "sweep-runs": {"task": "pipelines.sweep", "schedule": SWEEP_EVERY},
-    "sweep-promotions": {"task": "promotion.sweep", "schedule": SWEEP_EVERY},
+    # A sweep that was not run in time is not worth running: the next one does the same.
+    name: {"task": task, "schedule": SWEEP_EVERY, "options": {"expires": 60}}
+    for name, task in (
+        ("sweep-runs", "pipelines.sweep"),
+        ("sweep-promotions", "promotion.sweep"),
+    )
 }
 
 # ---- Logs ---------------------------------------------------------------------------------------

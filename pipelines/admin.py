@@ -18,6 +18,7 @@ from pipelines.models import (
     Revision,
     Run,
     Step,
+    Upstream,
 )
 
 Model = TypeVar("Model", bound=models.Model)
@@ -118,3 +119,11 @@ class IdempotencyKeyAdmin(ReadOnlyAdmin[IdempotencyKey]):
     list_filter = ("status", "created_at")
     list_select_related = ("user",)
     search_fields = ("key", "user__username")
+
+
+@admin.register(Upstream)
+class UpstreamAdmin(ReadOnlyAdmin[Upstream]):
+    list_display = ("pipeline", "source", "slug")
+    list_filter = ("slug",)
+    list_select_related = ("pipeline",)
+    search_fields = ("pipeline__slug", "slug")

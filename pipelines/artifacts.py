@@ -31,9 +31,10 @@ MAX_PATH_BYTES = 255
 MAX_FILES = 10_000
 IMAGE = re.compile(
     r"^(?P<name>[a-z0-9][a-zA-Z0-9._:/-]{0,400}?)(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?"
-    r"@(?P<digest>sha256:[0-9a-f]{64})$"
+    r"@(?P<digest>sha256:[0-9a-f]{64})\Z"
 )
-NAME = re.compile(r"^[^\s/\\\x00-\x1f\x7f$\[\]{}]{1,128}$")
+HOP = re.compile(r"^[A-Za-z0-9_-]{1,64}\Z")
+NAME = re.compile(r"^[^\s/\\\x00-\x1f\x7f$\[\]{}]{1,128}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,12 @@ def _record(
             f"“{name[:80]}” cannot name an artifact: use 1 to 128 characters without spaces, "
             "slashes or $ [ ] { }, and not the word default."
         )
+    for noun in ("stage", "job", "step"):
+        if not HOP.match(getattr(place, noun)):
+            raise Invalid(
+                f"{noun} “{getattr(place, noun)[:80]}” could not stand in a reference: use 1 to "
+                "64 letters, digits, _ and -."
+            )
     artifact.run = run
     artifact.stage, artifact.job, artifact.step = place.stage, place.job, place.step
     artifact.name = name

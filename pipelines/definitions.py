@@ -15,7 +15,7 @@ from pipelines.flow.check import check as check_document
 from pipelines.flow.document import Definition
 from pipelines.flow.parser import parse
 from pipelines.flow.schema import Catalog
-from pipelines.models import Pipeline, Revision
+from pipelines.models import Pipeline, Revision, Upstream
 from pipelines.models.pipeline import check_slug
 
 
@@ -108,4 +108,11 @@ def _add_revision(pipeline: Pipeline, number: int, yaml: str, by: User) -> Revis
     )
     pipeline.revision = revision
     pipeline.save(update_fields=["revision"])
+    Upstream.objects.filter(pipeline=pipeline).delete()
+    Upstream.objects.bulk_create(
+        Upstream(pipeline=pipeline, source=source.id, slug=slug)
+        for source in definition_of(revision).sources.values()
+        if source.type == "flowPipeline"
+        and (slug := str(source.fields.get("flowPipeline") or "")[:200])
+    )
     return revision

@@ -21,8 +21,8 @@ from pipelines.flow.document import Source
 from pipelines.models import Run
 from pipelines.sources import Say
 
-COMMIT = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
-REF = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._/+@-]{0,200}$")
+COMMIT = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?\Z")
+REF = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._/+@-]{0,200}\Z")
 TIMEOUT = 300
 
 

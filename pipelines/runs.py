@@ -206,7 +206,7 @@ def advance(run_id: int) -> None:
             stages.setdefault(job.stage_position, []).append(job)
         for position in sorted(stages):
             stage = stages[position]
-            _advance_stage(run, stage)
+            _advance_stage(run, stage, jobs)
             if any(not S(job.state).is_final for job in stage):
                 break
             if any(job.state not in GOOD for job in stage):
@@ -216,7 +216,7 @@ def advance(run_id: int) -> None:
         _settle(run, jobs)
 
 
-def _advance_stage(run: Run, stage: list[Job]) -> None:
+def _advance_stage(run: Run, stage: list[Job], jobs: list[Job]) -> None:
     by_key = {job.key: job for job in stage}
     moved = True
     while moved:
@@ -226,16 +226,19 @@ def _advance_stage(run: Run, stage: list[Job]) -> None:
                 continue
             needs = [by_key[key] for key in job.needs if key in by_key]
             if all(S(need.state).is_final for need in needs):
-                _release(run, job, stage, needs)
+                _release(run, job, jobs, needs)
                 moved = moved or job.state != S.QUEUED
 
 
-def _release(run: Run, job: Job, stage: list[Job], needs: list[Job]) -> None:
-    """Decide what becomes of a job whose needs have all ended."""
+def _release(run: Run, job: Job, jobs: list[Job], needs: list[Job]) -> None:
+    """Decide what becomes of a job whose needs have all ended.
+
+    A condition may ask about whatever has ended in this stage and the ones before it.
+    """
     unmet = [need for need in needs if need.state not in GOOD]
     if job.condition:
         variables = {**_yaml_variables(run), **run.variables}
-        outcomes = {other.key: str(other.state) for other in stage}
+        outcomes = {other.key: str(other.state) for other in jobs if S(other.state).is_final}
         if not evaluate(parse_condition(job.condition), variables, outcomes):
             move(job, S.SKIPPED, finished_at=timezone.now(), error="Its condition is false.")
             return

@@ -294,11 +294,16 @@ def _claim(promotion_id: int) -> Promotion | None:
 
 def _read_back(promotion: Promotion) -> None:
     """Read every byte that is about to be placed, and compare it with what was approved."""
-    for item in promotion.items.select_related("version"):
-        for file in item.version.files.select_related("blob"):
-            if not blobs.reads_true(file.blob):
+    for item in promotion.items.select_related("version__bundle"):
+        version = item.version
+        stored = {file.blob: file.path for file in version.files.select_related("blob")}
+        if version.bundle is not None:
+            # What is downloaded; of a single file it is the file itself.
+            stored.setdefault(version.bundle, version.bundle_name)
+        for blob, path in stored.items():
+            if not blobs.reads_true(blob):
                 raise Invalid(
-                    f"{item.version}: the stored bytes of “{file.path}” are missing or damaged. "
+                    f"{version}: the stored bytes of “{path}” are missing or damaged. "
                     "Nothing was moved."
                 )
             Promotion.objects.filter(

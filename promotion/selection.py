@@ -5,6 +5,7 @@ version or a range.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
-from pipelines.canonical import canonical
+from pipelines.canonical import canonical, digest
 from pipelines.errors import Invalid, NotFound
 from promotion import rules, signing
 from promotion.errors import NoEligibleVersion, NotPromoted, Recalled
@@ -29,6 +30,7 @@ from promotion.models import (
 from promotion.publishing import about, named
 from promotion.ranges import Range, newest
 
+#: How many versions an answer tells of; all are looked at.
 MAX_CONSIDERED = 200
 
 
@@ -135,6 +137,7 @@ def select(package: Package, query: Query, *, by: User, consumer: str = "") -> S
                 "selection": selection.pk,
                 "consumer": consumer,
                 "query": query.as_json(),
+                "receipt": digest(receipt),
                 **named(version),
             },
         )
@@ -201,24 +204,29 @@ def _exact_version(package: Package, name: str) -> Version:
 
 
 def _in_range(package: Package, wanted: Range) -> Resolved:
-    names = package.versions.values_list("name", "state")[:MAX_CONSIDERED]
     fallen = {
         name: "it was recalled" if state == VersionState.RECALLED else wanted.refusal(name)
-        for name, state in names
+        for name, state in package.versions.values_list("name", "state")
     }
     eligible = [name for name, why in fallen.items() if not why]
     if not eligible:
         raise NoEligibleVersion(
             f"No version of {package} answers {wanted.text}.",
-            considered=[Considered(name, why).as_json() for name, why in fallen.items()],
+            considered=[each.as_json() for each in _told(fallen)],
         )
     chosen = newest(eligible)
-    considered = tuple(
-        Considered(name, why or ("" if name == chosen else f"{chosen} is newer"))
-        for name, why in fallen.items()
-    )
+    for name in eligible:
+        fallen[name] = "" if name == chosen else f"{chosen} is newer"
     rule = f"the highest version in {wanted.text}"
-    return Resolved(_exact_version(package, chosen), None, rule, considered)
+    return Resolved(_exact_version(package, chosen), None, rule, _told(fallen, chosen))
+
+
+def _told(fallen: Mapping[str, str], chosen: str = "") -> tuple[Considered, ...]:
+    """The newest versions that were looked at, and in any case the one that was taken."""
+    newest_names = list(fallen)[:MAX_CONSIDERED]
+    if chosen and chosen not in newest_names:
+        newest_names[-1] = chosen
+    return tuple(Considered(name, fallen[name]) for name in newest_names)
 
 
 def _refuse_recalled(version: Version) -> None:

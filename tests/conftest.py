@@ -12,7 +12,6 @@ from tests.sealed import unsealed
 from tests.site import DATA
 
 
-
 @pytest.fixture(autouse=True, scope="session")
 def flush_may_pass_the_seals() -> Iterator[None]:
     """Tests with real transactions empty the tables afterwards, which the seals refuse."""

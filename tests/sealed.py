@@ -13,6 +13,9 @@ def unsealed() -> Iterator[None]:
     tables = [model._meta.db_table for model in SEALED]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
+            # Foreign keys that wait for the commit would stand in the way of ALTER TABLE.
+            if connection.in_atomic_block:
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             for table in tables:
                 cursor.execute(f'ALTER TABLE "{table}" DISABLE TRIGGER USER')
             yield
@@ -25,6 +28,8 @@ def unsealed() -> Iterator[None]:
                 )
                 for (name,) in cursor.fetchall():
                     cursor.execute(f'ALTER TABLE "{table}" ENABLE ALWAYS TRIGGER "{name}"')
+            if connection.in_atomic_block:
+                cursor.execute("SET CONSTRAINTS ALL DEFERRED")
         else:
             cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
             triggers = cursor.fetchall()

@@ -3,14 +3,18 @@
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from django.db import IntegrityError, models
+from django.db import IntegrityError, models, transaction, transaction
 from django.db.models import QuerySet
+from django.http import Http404
 from django.utils import timezone
 from rest_framework import serializers
+from rest_framework.exceptions import NotAcceptable, NotFound
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import CursorPagination
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -23,6 +27,7 @@ from pipelines.errors import (
     BadRequest,
     IdempotencyKeyBusy,
     IdempotencyKeyReused,
+    Invalid,
     UnknownField,
 )
 from pipelines.models import IdempotencyKey
@@ -48,15 +53,39 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+class NoBody(StrictSerializer):
+    """What a verb takes that needs nothing but its address."""
+
+
+class AnyAccept(DefaultContentNegotiation):
+    """Answers in the form there is when `Accept` names none of them, as HTTP allows.
+
+    Logs and bytes are not rendered: whoever asks for text/plain or application/octet-stream gets
+    them, and a refusal is a problem document whatever was asked for.
+    """
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> Any:
+        try:
+            return super().select_renderer(request, renderers, format_suffix)
+        except NotAcceptable:
+            return renderers[0], renderers[0].media_type
+
+
 class ApiView(APIView):
     """A view that anyone with a role may read, unless it says otherwise."""
 
     reading = "view"
+    content_negotiation_class = AnyAccept
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if request.method in {"GET", "HEAD"} and self.reading:
             rules.require(caller(request), self.reading)
+        if any("\x00" in str(value) for value in kwargs.values()):
+            # PostgreSQL could not even look for it.
+            raise Http404
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         final = super().finalize_response(request, response, *args, **kwargs)
@@ -95,13 +124,19 @@ def read(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]
     return data
 
 
-def query(request: Request, *known: str) -> dict[str, str]:
+PAGING = frozenset({"cursor", "page_size"})
+
+
+def query(request: Request, *known: str, is_list: bool = True) -> dict[str, str]:
     """The query's known parameters that have a value; an unknown one is refused."""
-    unknown = sorted(set(request.query_params) - {*known, "cursor", "page_size"})
+    unknown = sorted(set(request.query_params) - {*known} - (PAGING if is_list else set()))
     if unknown:
         raise UnknownField(
             f"There is no parameter “{unknown[0][:64]}” here. Known: {', '.join(known) or 'none'}."
         )
+    for key, value in request.query_params.items():
+        if "\x00" in value:
+            raise Invalid(f"{key} has NUL in it.")
     return {key: value for key in known if (value := request.query_params.get(key, "").strip())}
 
 
@@ -110,6 +145,29 @@ class Pages(CursorPagination):
     max_page_size = 200
     page_size_query_param = "page_size"
 
+    def get_page_size(self, request: Request) -> int | None:
+        wanted = request.query_params.get("page_size", "1")
+        if not wanted.isascii() or not wanted.isdigit() or len(wanted) > 9 or int(wanted) < 1:
+            raise Invalid("page_size is a number from 1 to 200.")
+        return super().get_page_size(request)
+
+    def decode_cursor(self, request: Request) -> Any:
+        cursor = NOT_A_CURSOR
+        with suppress(NotFound):
+            cursor = super().decode_cursor(request)
+        if cursor is NOT_A_CURSOR or not _is_key(cursor):
+            raise Invalid("cursor is not one of ours: follow `next` and `previous` as they are.")
+        return cursor
+
+
+NOT_A_CURSOR: Any = object()
+
+
+def _is_key(cursor: Any) -> bool:
+    """Whether the cursor's position is a number of the columns that pages are walked by."""
+    position = cursor.position if cursor is not None else None
+    return position is None or (position.isascii() and position.isdigit() and len(position) <= 19)
+
 
 def page(
     view: APIView,
@@ -117,7 +175,7 @@ def page(
     rows: "QuerySet[Model]",
     shape: Callable[[Model], Any],
     *,
-    ordering: str = "-id",
+    ordering: str | Sequence[str] = "-id",
 ) -> Response:
     """One page of `rows`, newest first, walked by key rather than by counting."""
     pages = Pages()
@@ -174,9 +232,10 @@ def _begin(request: Request, key: str) -> IdempotencyKey:
         user=user, key=key, status__isnull=True, created_at__lt=now - KEY_LEASE
     ).delete()
     try:
-        return IdempotencyKey.objects.create(
-            user=user, key=key, request_digest=digest, created_at=now
-        )
+        with transaction.atomic():
+            return IdempotencyKey.objects.create(
+                user=user, key=key, request_digest=digest, created_at=now
+            )
     except IntegrityError:
         kept = IdempotencyKey.objects.get(user=user, key=key)
     if kept.request_digest != digest:

@@ -1,13 +1,9 @@
 """Calls on definitions and pipelines."""
 
-from typing import Any
-
 from django.db.models import Prefetch, QuerySet
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from rest_framework import serializers
-from rest_framework.exceptions import ParseError
-from rest_framework.parsers import BaseParser, JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -22,6 +18,7 @@ from pipelines.api.base import (
     query,
     read,
 )
+from pipelines.api.parsers import JsonParser, PlainYamlParser, YamlParser
 from pipelines.api.schema import IDEMPOTENCY, operation, page_of, shape
 from pipelines.api.shapes import (
     CheckAnswer,
@@ -38,23 +35,7 @@ from pipelines.rules import require
 TAG = "Pipelines"
 
 
-class YamlParser(BaseParser):
-    """A definition as the whole body."""
-
-    media_type = "text/yaml"
-
-    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
-        try:
-            return {"yaml": stream.read().decode("utf-8-sig")}
-        except UnicodeDecodeError as error:
-            raise ParseError("The definition is not UTF-8.") from error
-
-
-class PlainYamlParser(YamlParser):
-    media_type = "application/yaml"
-
-
-YAML_OR_JSON = [JSONParser, YamlParser, PlainYamlParser]
+YAML_OR_JSON = [JsonParser, YamlParser, PlainYamlParser]
 
 
 class YamlBody(StrictSerializer):
@@ -119,6 +100,7 @@ class PipelinesView(ApiView):
 class PipelineView(ApiView):
     @operation("One pipeline", {200: shape(PipelineAnswer)}, refusals=(404,), tag=TAG)
     def get(self, request: Request, pipeline: str) -> Response:
+        query(request, is_list=False)
         return Response(pipeline_answer(find_pipeline(pipeline)))
 
 

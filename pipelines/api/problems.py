@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -74,6 +74,8 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:
         error = exceptions.PermissionDenied()
     elif isinstance(error, RequestDataTooBig):
         return _response(body(errors.TooLarge("The request's body is larger than is read here.")))
+    elif isinstance(error, SuspiciousOperation):
+        return _response(body(errors.BadRequest(str(error))))
     if not isinstance(error, exceptions.APIException):
         return None
     code, title = next(

@@ -1,21 +1,22 @@
 """Calls on runs, their jobs and what they made."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from rest_framework import serializers
-from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import caller
 from pipelines import artifacts, blobs, logs, runs
-from pipelines.api.base import ApiView, StrictSerializer, idempotent, page, query, read
+from pipelines.api.base import ApiView, NoBody, StrictSerializer, idempotent, page, query, read
 from pipelines.api.downloads import MayDownload, serve
+from pipelines.api.parsers import JsonParser
 from pipelines.api.pipelines import as_number, find_pipeline
-from pipelines.api.schema import IDEMPOTENCY, operation, page_of, shape
+from pipelines.api.schema import BYTES, IDEMPOTENCY, operation, page_of, shape
 from pipelines.api.shapes import ArtifactAnswer, RunAnswer, artifact_answer, run_answer
 from pipelines.api.uploads import StagedUpload, StagingParser, announced_digest
 from pipelines.errors import DigestMismatch, Invalid, UnknownField
@@ -130,12 +131,14 @@ class RunsView(ApiView):
 class RunView(ApiView):
     @operation("One run", {200: shape(RunAnswer)}, refusals=(404,), tag=TAG)
     def get(self, request: Request, pipeline: str, number: str) -> Response:
+        query(request, is_list=False)
         return Response(run_answer(find_run(pipeline, number)))
 
 
 class CancelView(ApiView):
-    @operation("Cancel a run", {202: shape(RunAnswer)}, refusals=(404, 409), tag=TAG)
+    @operation("Cancel a run", {202: shape(RunAnswer)}, refusals=(404, 409, 413, 415), tag=TAG)
     def post(self, request: Request, pipeline: str, number: str) -> Response:
+        read(NoBody, request)
         runs.cancel(find_run(pipeline, number), by=caller(request))
         return Response(run_answer(find_run(pipeline, number)), status=202)
 
@@ -162,10 +165,11 @@ class GateView(ApiView):
     @operation(
         "Decide on a job that waits at a manual gate",
         {200: shape(RunAnswer)},
-        refusals=(404, 409),
+        refusals=(404, 409, 413, 415),
         tag=TAG,
     )
     def post(self, request: Request, pipeline: str, number: str, stage: str, job: str) -> Response:
+        read(NoBody, request)
         decide = runs.pass_job if self.passes else runs.refuse_job
         decide(find_job(pipeline, number, stage, job), by=caller(request))
         return Response(run_answer(find_run(pipeline, number)))
@@ -181,6 +185,7 @@ class LogView(ApiView):
     def get(
         self, request: Request, pipeline: str, number: str, stage: str, job: str
     ) -> HttpResponseBase:
+        query(request, is_list=False)
         text = logs.read(find_job(pipeline, number, stage, job))
         response = StreamingHttpResponse(_encoded(text), content_type="text/plain; charset=utf-8")
         response["X-Content-Type-Options"] = "nosniff"
@@ -199,7 +204,7 @@ def whole_artifacts() -> QuerySet[Artifact]:
 
 
 class RunArtifactsView(ApiView):
-    parser_classes = [JSONParser, StagingParser]
+    parser_classes = [JsonParser, StagingParser]
 
     @operation(
         "List the artifacts of a run",
@@ -279,7 +284,6 @@ def _take_files(request: Request, run: Run) -> Artifact:
             "The file does not have the Repr-Digest that was sent (it is that of one file)."
         )
     paths = [artifacts.check_path(file.sent_name) for file in uploads]
-    artifacts.require_reportable(run, caller(request))
     place = artifacts.Place(**{key: str(request.POST.get(key) or PLACE[key]) for key in PLACE})
     kept = [
         artifacts.NamedBlob(path, blobs.keep(file.staged))
@@ -291,6 +295,7 @@ def _take_files(request: Request, run: Run) -> Artifact:
 class ArtifactView(ApiView):
     @operation("One artifact", {200: shape(ArtifactAnswer)}, refusals=(404,), tag=TAG)
     def get(self, request: Request, artifact: int) -> Response:
+        query(request, is_list=False)
         return Response(artifact_answer(get_object_or_404(whole_artifacts(), pk=artifact)))
 
 
@@ -300,13 +305,14 @@ class ArtifactDownloadView(ApiView):
 
     @operation(
         "The bytes of an artifact",
-        {(200, "application/octet-stream"): bytes},  # type: ignore[dict-item]
+        BYTES,
         refusals=(404, 416),
         query={"signature": "Of a signed link; stands in for a token."},
         headers={"Range": "bytes=first-last", "If-Range": "The ETag the range belongs to."},
         tag=TAG,
     )
     def get(self, request: Request, artifact: int) -> HttpResponseBase:
+        query(request, "signature", is_list=False)
         found = get_object_or_404(Artifact.objects.select_related("bundle"), pk=artifact)
         if found.bundle is None:
             raise Http404
@@ -324,6 +330,6 @@ class ResolveView(ApiView):
         tag=TAG,
     )
     def get(self, request: Request, pipeline: str, number: str) -> Response:
-        reference = query(request, "reference").get("reference", "")
+        reference = query(request, "reference", is_list=False).get("reference", "")
         found = artifacts.resolve_text(find_run(pipeline, number), reference)
         return Response(artifact_answer(whole_artifacts().get(pk=found.pk)))

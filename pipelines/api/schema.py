@@ -4,6 +4,8 @@ checked against each other by the type checker."""
 from collections.abc import Callable
 from typing import Any, TypedDict, TypeVar
 
+from django.conf import settings
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import resolve_type_hint
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -27,6 +29,7 @@ class ProblemShape(TypedDict, total=False):
 
 
 SAID = {
+    304: "The caller has it already: `If-None-Match` names its ETag.",
     400: "The request cannot be understood.",
     401: "No valid token or session.",
     403: "Known, but not allowed.",
@@ -46,9 +49,61 @@ SAID = {
 class SluiceSchema(AutoSchema):
     """Every operation is described by `operation` below; nothing is guessed from the code."""
 
+    def get_operation_id(self) -> str:
+        """A list is told from one of its objects by the end of its path."""
+        name: str = super().get_operation_id()
+        if self.method == "GET" and not self.path.rstrip("/").endswith("}"):
+            name = name.replace("_retrieve", "_list")
+        return name
+
+    def get_description(self) -> str:  # type: ignore[override]  # the stubs are DRF's
+        return ""
+
+    def _get_response_bodies(self, direction: Any = "response") -> Any:
+        answers: Any = super()._get_response_bodies(direction)
+        if self.method == "GET" and _has_entity_tag(answers["200"]["content"]):
+            answers["304"] = {"description": SAID[304]}
+        return dict(sorted(answers.items()))
+
+
+def _has_entity_tag(content: Any) -> bool:
+    """Single objects and bytes have one; pages and logs have none."""
+    if "application/octet-stream" in content:
+        return True
+    schema = content.get("application/json", {}).get("schema", {})
+    return "application/json" in content and "results" not in schema.get("properties", {})
+
+
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "accounts.authentication.BearerAuthentication"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "description": "A token of the account page."}
+
+
+class BrowserScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "accounts.authentication.BrowserAuthentication"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME}
+
 
 def _schema_of(hint: Any) -> Any:
-    return resolve_type_hint(hint)  # type: ignore[no-untyped-call]
+    return _as_3_1(resolve_type_hint(hint))  # type: ignore[no-untyped-call]
+
+
+def _as_3_1(schema: Any) -> Any:
+    """Nullable as OpenAPI 3.1 says it: the library does so for its own serializers alone."""
+    if isinstance(schema, list):
+        return [_as_3_1(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    schema = {key: _as_3_1(value) for key, value in schema.items()}
+    if schema.pop("nullable", False):
+        schema["type"] = [schema["type"], "null"]
+    return schema
 
 
 def shape(hint: Any, said: str = "") -> OpenApiResponse:
@@ -72,7 +127,7 @@ def page_of(hint: Any) -> OpenApiResponse:
 
 def operation(
     summary: str,
-    answers: dict[int, Any],
+    answers: dict[Any, Any],
     *,
     refusals: tuple[int, ...] = (),
     body: Any = None,
@@ -90,6 +145,12 @@ def operation(
     known = dict(answers)
     if not is_public:
         refusals = (400, 401, 403, *refusals)
+    if body is not None:
+        refusals = (413, *refusals)
+    if headers and "Idempotency-Key" in headers:
+        refusals = (409, 422, *refusals)
+    if query or is_list:
+        refusals = (422, *refusals)
     for status in sorted(set(refusals)):
         response = OpenApiResponse(_schema_of(ProblemShape), description=SAID[status])
         known[(status, CONTENT_TYPE)] = response  # type: ignore[index]
@@ -117,4 +178,6 @@ def operation(
     return described
 
 
+#: What every download answers, whole or in part.
+BYTES: Any = {(200, "application/octet-stream"): bytes, (206, "application/octet-stream"): bytes}
 IDEMPOTENCY = {"Idempotency-Key": "The same key and body again answer the first answer again."}

@@ -32,7 +32,7 @@ class Migration(migrations.Migration):
             name='Pipeline',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,63}$', 'Starts with a-z or 0-9, then also . _ - and at most 64 characters.', code='invalid_slug')])),
+                ('slug', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,63}\\Z', 'Starts with a-z or 0-9, then also . _ - and at most 64 characters.', code='invalid_slug')])),
                 ('created_at', models.DateTimeField()),
                 ('name', models.CharField(max_length=200)),
                 ('last_run_number', models.PositiveIntegerField(default=0)),

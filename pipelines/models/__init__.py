@@ -6,6 +6,7 @@ from pipelines.models.idempotency import IdempotencyKey
 from pipelines.models.log import LogChunk
 from pipelines.models.pipeline import Pipeline, Revision
 from pipelines.models.run import ExecutionState, Job, Run, Step, Trigger, stage_state
+from pipelines.models.upstream import Upstream
 
 __all__ = [
     "Artifact",
@@ -20,5 +21,6 @@ __all__ = [
     "Run",
     "Step",
     "Trigger",
+    "Upstream",
     "stage_state",
 ]

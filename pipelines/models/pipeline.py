@@ -6,7 +6,8 @@ from django.db import models
 
 from pipelines.seals import Sealed
 
-SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+# \Z and not $, which would let a last line feed pass.
+SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}\Z"
 SLUG_HELP = "Starts with a-z or 0-9, then also . _ - and at most 64 characters."
 check_slug = RegexValidator(SLUG, SLUG_HELP, code="invalid_slug")
 

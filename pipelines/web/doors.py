@@ -6,6 +6,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from django.contrib import messages
 from django.db.models import Model, QuerySet
+from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
 from django.views.decorators.http import require_http_methods
@@ -45,6 +46,7 @@ def page(*methods: str) -> Callable[[View[Given]], Door[Given]]:
             arrived = cast(PageRequest, request)
             try:
                 rules.require(arrived.user, "view")
+                _refuse_nul(arrived)
                 return view(arrived, *args, **kwargs)
             except SluiceError as error:
                 return refusal(request, error)
@@ -52,6 +54,13 @@ def page(*methods: str) -> Callable[[View[Given]], Door[Given]]:
         return cast("Door[Given]", require_http_methods(allowed)(door))
 
     return decorate
+
+
+def _refuse_nul(request: HttpRequest) -> None:
+    """PostgreSQL holds no NUL in a text, so no name, filter or comment may bring one along."""
+    sent = [each for query in (request.GET, request.POST) for _, each in query.lists()]
+    if "\x00" in request.path or any("\x00" in text for texts in sent for text in texts):
+        raise Invalid("The request has a NUL character, which no text here can hold.")
 
 
 def refusal(request: HttpRequest, error: SluiceError) -> HttpResponse:
@@ -65,8 +74,11 @@ def shown(
     context: dict[str, Any],
     refused: SluiceError | None = None,
 ) -> HttpResponse:
-    """The page, with the refusal that brought a person back to it."""
-    status = status_of(refused) if refused else 200
+    """The page, with the refusal that brought a person back to it: the verb's, or the form's."""
+    form = context.get("form")
+    status = 422 if isinstance(form, BaseForm) and form.errors else 200
+    if refused:
+        status = status_of(refused)
     return render(request, template, {**context, "refused": refused}, status=status)
 
 

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import caller
-from pipelines.api.base import ApiView, StrictSerializer, idempotent, page, query, read
+from pipelines.api.base import ApiView, NoBody, StrictSerializer, idempotent, page, query, read
 from pipelines.api.schema import IDEMPOTENCY, operation, page_of, shape
 from pipelines.errors import Invalid
 from promotion import plans, policies, promoting
@@ -29,6 +29,7 @@ from promotion.api.shapes import (
     PromotionAnswer,
     environment_answer,
     history_answer,
+    listed_promotion,
     placement_answer,
     policy_answer,
     promotion_answer,
@@ -88,7 +89,7 @@ class EnvironmentsView(ApiView):
     def get(self, request: Request) -> Response:
         query(request)
         rows = Environment.objects.select_related("policy__environment", "policy__created_by")
-        return page(self, request, rows, environment_answer, ordering="rank")
+        return page(self, request, rows, environment_answer, ordering=("rank", "id"))
 
     @operation(
         "Create an environment",
@@ -110,6 +111,7 @@ class EnvironmentsView(ApiView):
 class EnvironmentView(ApiView):
     @operation("One environment", {200: shape(EnvironmentAnswer)}, refusals=(404,), tag=TAG)
     def get(self, request: Request, environment: str) -> Response:
+        query(request, is_list=False)
         return Response(environment_answer(lookups.environment(environment)))
 
 
@@ -204,7 +206,7 @@ class PromotionsView(ApiView):
             if awaiting != "me":
                 raise Invalid("awaiting knows one value: me.")
             rows = rows.filter(pk__in=Promotion.objects.awaiting(caller(request)).values("pk"))
-        return page(self, request, rows, promotion_answer)
+        return page(self, request, rows, listed_promotion)
 
     @operation(
         "Request a promotion",
@@ -254,6 +256,7 @@ class RollbackView(ApiView):
 class PromotionView(ApiView):
     @operation("One promotion", {200: shape(PromotionAnswer)}, refusals=(404,), tag=TAG)
     def get(self, request: Request, promotion: int) -> Response:
+        query(request, is_list=False)
         return Response(promotion_answer(_promotion(promotion)))
 
 
@@ -300,8 +303,14 @@ class RejectView(ApiView):
 
 
 class WithdrawView(ApiView):
-    @operation("Take a request back", {200: shape(PromotionAnswer)}, refusals=(404, 409), tag=TAG)
+    @operation(
+        "Take a request back",
+        {200: shape(PromotionAnswer)},
+        refusals=(404, 409, 413, 415),
+        tag=TAG,
+    )
     def post(self, request: Request, promotion: int) -> Response:
+        read(NoBody, request)
         promoting.withdraw(_promotion(promotion), by=caller(request))
         return Response(promotion_answer(_promotion(promotion)))
 
@@ -310,10 +319,11 @@ class RetryView(ApiView):
     @operation(
         "Execute a failed promotion again",
         {200: shape(PromotionAnswer)},
-        refusals=(404, 409),
+        refusals=(404, 409, 413, 415),
         tag=TAG,
     )
     def post(self, request: Request, promotion: int) -> Response:
+        read(NoBody, request)
         promoting.retry(_promotion(promotion), by=caller(request))
         return Response(promotion_answer(_promotion(promotion)))
 
@@ -350,7 +360,11 @@ class HistoryView(ApiView):
 
     @operation(
         "The promotion history, newest first",
-        {200: page_of(HistoryAnswer)},
+        {
+            200: page_of(HistoryAnswer),
+            (200, "text/csv"): str,
+            (200, "application/x-ndjson"): str,
+        },
         refusals=(422,),
         query={
             "actor": "Only what this user did.",

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from accounts.authentication import caller
 from pipelines.api.base import ApiView, StrictSerializer, idempotent, page, query, read
 from pipelines.api.downloads import MayDownload, serve
-from pipelines.api.schema import IDEMPOTENCY, operation, page_of, shape
+from pipelines.api.schema import BYTES, IDEMPOTENCY, operation, page_of, shape
 from pipelines.errors import Invalid, NotFound
 from pipelines.models import Artifact
 from promotion import descriptors, publishing, selection
@@ -96,6 +96,7 @@ class RepositoriesView(ApiView):
 class RepositoryView(ApiView):
     @operation("One repository", {200: shape(RepositoryAnswer)}, refusals=(404,), tag=TAG)
     def get(self, request: Request, repository: str) -> Response:
+        query(request, is_list=False)
         return Response(repository_answer(lookups.repository(repository)))
 
 
@@ -116,6 +117,7 @@ class PackagesView(ApiView):
 class PackageView(ApiView):
     @operation("One package", {200: shape(PackageAnswer)}, refusals=(404,), tag=TAG)
     def get(self, request: Request, repository: str, package: str) -> Response:
+        query(request, is_list=False)
         found = get_object_or_404(lookups.packages(), repository__name=repository, name=package)
         return Response(package_answer(found))
 
@@ -175,6 +177,7 @@ def _named_artifact(body: dict[str, Any]) -> Artifact:
 class VersionView(ApiView):
     @operation("One version", {200: shape(VersionAnswer)}, refusals=(404,), tag=TAG)
     def get(self, request: Request, repository: str, package: str, version: str) -> Response:
+        query(request, is_list=False)
         return Response(version_answer(lookups.version(repository, package, version)))
 
 
@@ -184,7 +187,7 @@ class VersionDownloadView(ApiView):
 
     @operation(
         "The bytes of a version",
-        {(200, "application/octet-stream"): bytes},  # type: ignore[dict-item]
+        BYTES,
         refusals=(404, 416),
         query={"signature": "Of a signed link; stands in for a token."},
         headers={"Range": "bytes=first-last", "If-Range": "The ETag the range belongs to."},
@@ -193,6 +196,7 @@ class VersionDownloadView(ApiView):
     def get(
         self, request: Request, repository: str, package: str, version: str
     ) -> HttpResponseBase:
+        query(request, "signature", is_list=False)
         found = lookups.version(repository, package, version)
         if found.bundle is None:
             raise Http404
@@ -207,14 +211,16 @@ class VersionFileView(ApiView):
 
     @operation(
         "One file of a version",
-        {(200, "application/octet-stream"): bytes},  # type: ignore[dict-item]
+        BYTES,
         refusals=(404, 416),
+        query={"signature": "Of a signed link; stands in for a token."},
         headers={"Range": "bytes=first-last", "If-Range": "The ETag the range belongs to."},
         tag=TAG,
     )
     def get(
         self, request: Request, repository: str, package: str, version: str, path: str
     ) -> HttpResponseBase:
+        query(request, "signature", is_list=False)
         found = lookups.version(repository, package, version)
         file = get_object_or_404(found.files.select_related("blob"), path=path)
         return serve(request, file.blob, path.rpartition("/")[2])
@@ -273,7 +279,7 @@ class ResolveView(ApiView):
         tag=SELECTIONS,
     )
     def get(self, request: Request, repository: str, package: str) -> Response:
-        asked = query(request, "environment", "version", "range", "as_of")
+        asked = query(request, "environment", "version", "range", "as_of", is_list=False)
         as_of = asked.pop("as_of", None)
         resolved = selection.resolve(
             lookups.package(repository, package),
@@ -313,6 +319,7 @@ class SelectionView(ApiView):
         tag=SELECTIONS,
     )
     def get(self, request: Request, selection: int) -> Response:
+        query(request, is_list=False)
         return Response(_selection_answer(get_object_or_404(Selection, pk=selection)))
 
 

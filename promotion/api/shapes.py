@@ -2,7 +2,6 @@
 
 import json
 from typing import Any, TypedDict
-from urllib.parse import quote
 
 from django.urls import reverse
 
@@ -136,7 +135,6 @@ class VersionAnswer(TypedDict):
 def version_answer(version: Version) -> VersionAnswer:
     names = [version.package.repository.name, version.package.name, version.name]
     download = descriptors.download_path(version) if version.bundle_id else None
-    files = reverse("api:version-files", args=names)
     return {
         "repository": names[0],
         "package": names[1],
@@ -150,7 +148,7 @@ def version_answer(version: Version) -> VersionAnswer:
                 "size": file.blob.size,
                 "sha256": file.blob.sha256,
                 "md5": file.blob.md5,
-                "download_url": links.absolute(f"{files}{quote(file.path)}"),
+                "download_url": links.absolute(reverse("api:version-file", args=[*names, file.path])),
             }
             for file in version.files.all()
         ],
@@ -316,8 +314,13 @@ class PromotionAnswer(TypedDict):
     url: str
 
 
-def promotion_answer(promotion: Promotion) -> PromotionAnswer:
-    gates: Any = plans.shown_gates(promotion)
+def listed_promotion(promotion: Promotion) -> PromotionAnswer:
+    """With the gates as last kept: a list does not compute each promotion's anew."""
+    return promotion_answer(promotion, gates=promotion.gates)
+
+
+def promotion_answer(promotion: Promotion, *, gates: Any = None) -> PromotionAnswer:
+    gates = plans.shown_gates(promotion) if gates is None else gates
     return {
         "id": promotion.pk,
         "state": promotion.state,

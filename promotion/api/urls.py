@@ -29,7 +29,6 @@ urlpatterns = [
     path(
         f"{VERSION}/download/", repositories.VersionDownloadView.as_view(), name="version-download"
     ),
-    path(f"{VERSION}/files/", repositories.VersionView.as_view(), name="version-files"),
     path(
         f"{VERSION}/files/<path:path>", repositories.VersionFileView.as_view(), name="version-file"
     ),

@@ -12,7 +12,8 @@ Key = tuple[str, ...]
 
 @dataclass(slots=True)
 class Folded:
-    """State by key. Versions map to their manifest digest, placements to version and promotion."""
+    """State by key. Versions map to their manifest digest, placements to version and promotion,
+    selections to the digests of what was picked and of the receipt."""
 
     repositories: dict[str, str] = field(default_factory=dict)
     versions: dict[Key, str] = field(default_factory=dict)
@@ -23,7 +24,7 @@ class Folded:
     promotions: dict[int, tuple[str, str]] = field(default_factory=dict)
     approvals: set[tuple[int, str, str, str]] = field(default_factory=set)
     placements: list[tuple[str, str, str, str, int]] = field(default_factory=list)
-    selections: dict[int, str] = field(default_factory=dict)
+    selections: dict[int, tuple[str, str]] = field(default_factory=dict)
 
 
 #: What an entry of each type means for the state of the promotion it names.
@@ -63,7 +64,7 @@ def _apply(state: Folded, type_: str, actor: Any, data: Mapping[str, Any]) -> No
         case "policy.set":
             state.policies[(data["environment"], data["revision"])] = data["digest"]
         case "selection.made":
-            state.selections[data["selection"]] = data["manifest_digest"]
+            state.selections[data["selection"]] = (data["manifest_digest"], data["receipt"])
     if type_ in STATE_AFTER:
         state.promotions[data["promotion"]] = (data["plan_digest"], STATE_AFTER[type_])
     if type_ in {"promotion.approved", "promotion.rejected"}:

@@ -113,11 +113,7 @@ def _ledger_findings() -> Iterator[str]:
         if entry.sequence != expected:
             yield f"entry {expected} is missing; the next one is {entry.sequence}"
             return
-        parsed = json.loads(body)
-        if canonical(parsed) != body:
-            yield f"entry {expected} is not in canonical form"
-        if parsed.get("sequence") != expected or parsed.get("type") != entry.type:
-            yield f"entry {expected} says of itself that it is another one"
+        yield from _body_findings(entry, body)
         if leaf_hash(body).hex() != entry.leaf_hash:
             yield f"entry {expected} was changed: its bytes do not have its leaf hash"
         frontier = frontier.append(leaf_hash(body))
@@ -128,6 +124,20 @@ def _ledger_findings() -> Iterator[str]:
         yield f"the head counts {size} entries, there are {frontier.size}"
     elif root != frontier.root.hex():
         yield f"the head's root is {root}, the entries' is {frontier.root.hex()}"
+
+
+def _body_findings(entry: LedgerEntry, body: bytes) -> Iterator[str]:
+    try:
+        parsed = json.loads(body)
+        is_canonical = canonical(parsed) == body
+        says = parsed["sequence"], parsed["type"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        yield f"entry {entry.sequence} cannot be read"
+        return
+    if not is_canonical:
+        yield f"entry {entry.sequence} is not in canonical form"
+    if says != (entry.sequence, entry.type):
+        yield f"entry {entry.sequence} says of itself that it is another one"
 
 
 # ---- 2 -----------------------------------------------------------------------------------------
@@ -176,8 +186,12 @@ def _state_findings(folded: Folded) -> Iterator[str]:
     yield from _compare_sets("approval", folded.approvals, set(approvals))
     placements = Placement.objects.values_list(*version, "environment__name", "promotion_id")
     yield from _compare_sets("placement", set(folded.placements), set(placements))
-    selections = Selection.objects.values_list("pk", "manifest_digest")
-    yield from _compare("selection", folded.selections, dict(selections))
+    selections = Selection.objects.values_list("pk", "manifest_digest", "receipt")
+    yield from _compare(
+        "selection",
+        folded.selections,
+        {pk: (picked, digest(receipt.encode())) for pk, picked, receipt in selections.iterator()},
+    )
 
 
 def _compare(noun: str, said: dict[Any, Any], there: dict[Any, Any]) -> Iterator[str]:
@@ -228,10 +242,35 @@ def _manifest_findings() -> Iterator[str]:
             continue
         manifest = json.loads(version.manifest)
         if manifest["kind"] == "files":
-            said = {(each["path"], each["sha256"], each["size"]) for each in manifest["files"]}
-            there = {(file.path, file.blob.sha256, file.blob.size) for file in version.files.all()}
+            said = {
+                (each["path"], each["sha256"], each["size"], each["executable"])
+                for each in manifest["files"]
+            }
+            there = {
+                (file.path, file.blob.sha256, file.blob.size, file.executable)
+                for file in version.files.all()
+            }
             if said != there:
                 yield f"version {version}: its files are not those of its manifest"
+        elif version.image.rpartition("@")[2] != manifest["digest"]:
+            yield f"version {version}: its image is not that of its manifest"
+
+
+# ---- What else was written under a digest ------------------------------------------------------
+def _texts(verification: Verification) -> tuple[str, Iterator[str]]:
+    return "definitions, policies and evidence", _text_findings()
+
+
+def _text_findings() -> Iterator[str]:
+    for revision in Revision.objects.select_related("pipeline").iterator(chunk_size=500):
+        if digest(revision.yaml.encode()) != f"sha256:{revision.digest}":
+            yield f"revision {revision}: its text does not have its digest"
+    for policy in PolicyRevision.objects.select_related("environment").iterator(chunk_size=500):
+        if digest(policy.rules.encode()) != policy.digest:
+            yield f"policy {policy}: its rules do not have their digest"
+    for evidence in Evidence.objects.iterator(chunk_size=500):
+        if digest(evidence.payload.encode()) != evidence.digest:
+            yield f"evidence {evidence.pk}: its payload does not have its digest"
 
 
 # ---- 5 -----------------------------------------------------------------------------------------
@@ -338,6 +377,7 @@ CHECKS: dict[str, Check] = {
     "the ledger and the rows say the same": _state,
     "every byte that is referred to is there": _bytes,
     "a version has one manifest for ever": _manifests,
+    "what was written has its digest": _texts,
     "promotions had the approvals they needed": _approvals,
     "what is placed is what was approved": _placements,
     "nothing runs past its lease": _leases,

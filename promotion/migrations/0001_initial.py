@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
             name='Environment',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,63}$', 'Starts with a-z or 0-9, then also . _ - and at most 64 characters.', code='invalid_slug')])),
+                ('name', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,63}\\Z', 'Starts with a-z or 0-9, then also . _ - and at most 64 characters.', code='invalid_slug')])),
                 ('rank', models.PositiveIntegerField(help_text='Lower comes first on the way to production.')),
                 ('description', models.CharField(blank=True, max_length=500)),
                 ('created_at', models.DateTimeField()),
@@ -106,7 +106,7 @@ class Migration(migrations.Migration):
             name='Repository',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,63}$', 'Starts with a-z or 0-9, then also . _ - and at most 64 characters.', code='invalid_slug')])),
+                ('name', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,63}\\Z', 'Starts with a-z or 0-9, then also . _ - and at most 64 characters.', code='invalid_slug')])),
                 ('kind', models.CharField(choices=[('generic', 'Files'), ('docker', 'Container images')], default='generic', max_length=10)),
                 ('description', models.CharField(blank=True, max_length=500)),
                 ('created_at', models.DateTimeField()),
@@ -121,7 +121,7 @@ class Migration(migrations.Migration):
             name='Package',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=64, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,63}$', 'Starts with a-z or 0-9, then also . _ - and at most 64 characters.', code='invalid_slug')])),
+                ('name', models.CharField(max_length=64, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,63}\\Z', 'Starts with a-z or 0-9, then also . _ - and at most 64 characters.', code='invalid_slug')])),
                 ('created_at', models.DateTimeField()),
                 ('repository', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='packages', to='promotion.repository')),
             ],
@@ -133,7 +133,7 @@ class Migration(migrations.Migration):
             name='Version',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=128, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$', 'Starts with a letter or digit, then also . _ + - and at most 128 characters.', code='invalid_version')])),
+                ('name', models.CharField(max_length=128, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\\Z', 'Starts with a letter or digit, then also . _ + - and at most 128 characters.', code='invalid_version')])),
                 ('manifest', models.TextField(help_text='Canonical JSON of the files or the image digest.')),
                 ('manifest_digest', models.CharField(help_text='sha256:… of the manifest.', max_length=71)),
                 ('bundle_name', models.CharField(blank=True, max_length=255)),

@@ -78,8 +78,12 @@ class PromotionQuerySet(models.QuerySet["Promotion"]):
         )
 
 
-class Promotion(Stateful):
+class Promotion(Stateful, Sealed):
     """A request to place versions in one environment, all or none."""
+
+    unsealed = frozenset(
+        {"state", "gates", "reason", "lease_until", "attempt", "decided_at", "finished_at"}
+    )
 
     # What was asked for. Never changes (a trigger sees to it).
     environment = models.ForeignKey(

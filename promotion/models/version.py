@@ -11,7 +11,7 @@ from pipelines.seals import Sealed
 from pipelines.states import State, Stateful
 from promotion.models.repository import Package
 
-VERSION_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$"
+VERSION_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\Z"
 VERSION_NAME_HELP = "Starts with a letter or digit, then also . _ + - and at most 128 characters."
 check_version_name = RegexValidator(VERSION_NAME, VERSION_NAME_HELP, code="invalid_version")
 

@@ -1,11 +1,12 @@
 """Pages of the history: the ledger as sentences, and each entry as it was hashed."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 
 from pipelines.web.doors import PageRequest, one, page
 from pipelines.web.paging import newest_first
@@ -45,7 +46,7 @@ def _narrowed(rows: "QuerySet[LedgerEntry]", wanted: dict[str, Any]) -> "QuerySe
         rows = rows.filter(at__gte=datetime.combine(since, time.min, UTC))
     if until := wanted["until"]:
         # The last day is meant whole.
-        rows = rows.filter(at__lt=datetime.combine(until + timedelta(days=1), time.min, UTC))
+        rows = rows.filter(at__lte=datetime.combine(until, time.max, UTC))
     return rows
 
 
@@ -57,13 +58,18 @@ def entry(request: PageRequest, sequence: int) -> HttpResponse:
         f"The ledger has no entry {sequence}.",
         sequence=sequence,
     )
-    size = current_size()
+    last = current_size() - 1
     context = {
         "entry": found,
+        "title": f"Entry {sequence}",
         "sentence": sentence(found),
         "body": bytes(found.body).decode(),
-        "older": sequence - 1 if sequence else None,
-        "newer": sequence + 1 if sequence + 1 < size else None,
-        "size": size,
+        "last": last,
+        "older": _address(sequence - 1) if sequence else None,
+        "newer": _address(sequence + 1) if sequence < last else None,
     }
     return render(request, "promotion/entry.html", context)
+
+
+def _address(sequence: int) -> str:
+    return reverse("promotion:history_entry", args=[sequence])

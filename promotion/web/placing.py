@@ -185,6 +185,7 @@ def roll_back(
         "environment": place,
         "package": found,
         "target": target,
+        "title": f"Roll back {found.name} in {place.name}",
         "earlier": earlier_versions(place, found),
         "comment": given.get("comment", ""),
     }

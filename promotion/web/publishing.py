@@ -1,5 +1,8 @@
 """Publish an artifact as a version."""
 
+from typing import Any
+
+from django.db import transaction
 from django.http import HttpResponse
 
 from pipelines.errors import SluiceError
@@ -42,11 +45,23 @@ def _publish(
     request: PageRequest, form: PublishForm, artifact: Artifact, kind: str
 ) -> HttpResponse:
     written = form.cleaned_data
+    # A repository that was named for this version alone goes with it when it is refused.
+    with transaction.atomic():
+        published = _published(request, written, artifact, kind)
+    address = shapes.version_address(published.version)
+    if not published.is_new:
+        return SeeOther(address)
+    return done(request, f"{published.version} is published and sealed.", address)
+
+
+def _published(
+    request: PageRequest, written: dict[str, Any], artifact: Artifact, kind: str
+) -> publishing.Published:
     if name := written.get("new_repository"):
         repository = publishing.create_repository(name, kind=kind, by=request.user)
     else:
         repository = Repository.objects.get(name=written["repository"])
-    published = publishing.publish(
+    return publishing.publish(
         repository,
         written["package"],
         written["version"],
@@ -54,7 +69,3 @@ def _publish(
         by=request.user,
         notes=written["notes"],
     )
-    address = shapes.version_address(published.version)
-    if not published.is_new:
-        return SeeOther(address)
-    return done(request, f"{published.version} is published and sealed.", address)

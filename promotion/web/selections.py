@@ -20,6 +20,7 @@ def selection(request: PageRequest, selection_id: int) -> HttpResponse:
     receipt = selecting.receipt(found)
     context = {
         "selection": found,
+        "title": f"Selection {found.pk}",
         "version": found.version,
         "explanation": receipt["explanation"],
         "receipt": json.dumps(receipt, indent=2, ensure_ascii=False),

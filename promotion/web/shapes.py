@@ -107,12 +107,26 @@ def open_count(shown: Sequence[dict[str, Any]]) -> int:
     return sum(1 for gate in shown if gate["open"])
 
 
+#: What a predicate type is about, by a word that stands in its address.
+EVIDENCE_NAMES = {
+    "test-result": "Test result",
+    "provenance": "Provenance",
+    "cyclonedx": "Bill of materials",
+    "spdx": "Bill of materials",
+    "vuln": "Vulnerability scan",
+}
+
+
 def evidence(statement: Evidence) -> dict[str, Any]:
     """A statement as components/evidence.html draws it."""
+    written = statement.predicate_type
+    known = (name for word, name in EVIDENCE_NAMES.items() if word in written.lower())
+    name = next(known, written)
+    detail = [part for part in (statement.result, written if name != written else "") if part]
     return {
-        "name": statement.predicate_type,
+        "name": name,
         "state": statement.standing,
-        "detail": statement.result,
+        "detail": " · ".join(detail),
         "who": statement.added_by,
         "at": statement.added_at,
         "digest": statement.digest,
@@ -140,7 +154,6 @@ def timeline(promotion: Promotion) -> list[dict[str, Any]]:
             else "Requested",
             "who": promotion.requested_by,
             "at": promotion.requested_at,
-            "note": promotion.comment,
             "digest": promotion.plan_digest,
         }
     ]

@@ -5,7 +5,6 @@ from typing import Any
 from django.http import HttpResponse
 
 from pipelines.errors import SluiceError
-from pipelines.models import Run
 from pipelines.web.doors import PageRequest, done, one, page, require_confirmed, shown
 from promotion import publishing, rules
 from promotion.models import Environment, Placement, Promotion, Version, VersionState
@@ -69,18 +68,13 @@ def _shown_version(
     is_published = version.state == VersionState.PUBLISHED
     may_recall = is_published and rules.may(request.user, "version.recall")
     evidence = version.evidence.select_related("added_by")
-    provenance = version.provenance
     context: dict[str, Any] = {
         "version": version,
+        "title": f"{version.package.name} {version.name}",
         "package": version.package,
         "repository": version.package.repository,
         "files": version.files.select_related("blob"),
         "evidence": [shapes.evidence(each) for each in evidence],
-        "run": Run.objects.filter(
-            pipeline__slug=provenance.get("pipeline", ""), number=provenance.get("run", 0)
-        )
-        .select_related("pipeline")
-        .first(),
         "placements": Placement.objects.filter(version=version)
         .select_related("environment", "promotion")
         .order_by("-since", "-pk")[:50],

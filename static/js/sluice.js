@@ -248,6 +248,15 @@
     if (place) place.hidden = true;
   });
 
+  // A page that asks for its own news after the session has ended is answered with the sign-in
+  // page. That belongs in the window, not into a corner of this page.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const answered = event.detail.xhr.responseURL;
+    if (!answered || !new URL(answered).pathname.endsWith("/login/")) return;
+    event.detail.shouldSwap = false;
+    window.location.reload();
+  });
+
   // --- Whatever arrives, now or later through htmx, is made ready ----------------
 
   function prepare(scope) {

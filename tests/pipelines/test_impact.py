@@ -1,0 +1,60 @@
+"""Who refers to a pipeline, and what a new definition would break for them."""
+
+import pytest
+
+from pipelines import definitions, impact
+from tests.cast import YAML, make_cast, make_pipeline
+
+pytestmark = pytest.mark.django_db
+
+FOLLOWER = """
+sources:
+  upstream:
+    type: flowPipeline
+    flowPipeline: app
+stages:
+  deploy_stage:
+    jobs:
+      deploy_job:
+        steps:
+          deploy_step:
+            step: Command
+            with:
+              run: echo $[sources.upstream.stages.build_stage.build_job.upload_step.artifacts.app]
+"""
+
+
+def test_a_pipeline_knows_who_refers_to_it_and_forgets_who_no_longer_does() -> None:
+    cast = make_cast()
+    make_pipeline(cast.ada, "app")
+    follower = make_pipeline(cast.ada, "follower", FOLLOWER)
+    assert [each.slug for each in impact.referrers("app")] == ["follower"]
+    definitions.revise(follower, YAML, by=cast.ada)
+    assert list(impact.referrers("app")) == []
+
+
+def test_a_definition_that_loses_an_artifact_breaks_the_pipeline_that_refers_to_it() -> None:
+    cast = make_cast()
+    make_pipeline(cast.ada, "app")
+    make_pipeline(cast.ada, "follower", FOLLOWER)
+    renamed = YAML.replace("upload_step", "keep_step")
+    (broken,) = impact.broken_by("app", renamed)
+    assert broken.pipeline.slug == "follower"
+    assert [(each.line, each.code) for each in broken.problems] == [(14, "unknown_step_id")]
+    assert impact.broken_by("app", YAML.replace("name: Example", "name: Other")) == []
+
+
+def test_errors_that_a_follower_has_already_are_not_blamed_on_the_change() -> None:
+    cast = make_cast()
+    app = make_pipeline(cast.ada, "app")
+    make_pipeline(cast.ada, "follower", FOLLOWER)
+    renamed = YAML.replace("upload_step", "keep_step")
+    definitions.revise(app, renamed, by=cast.ada)
+    assert impact.broken_by("app", renamed.replace("name: Example", "name: Other")) == []
+
+
+def test_a_definition_that_cannot_be_read_has_no_impact_to_speak_of() -> None:
+    cast = make_cast()
+    make_pipeline(cast.ada, "app")
+    make_pipeline(cast.ada, "follower", FOLLOWER)
+    assert impact.broken_by("app", "stages: [") == []
