@@ -81,14 +81,7 @@ def store_files(
 
     With one file its bytes are what is downloaded; with more, a reproducible tar.gz of them.
     """
-    if not files:
-        raise Invalid("An artifact needs at least one file.")
-    if len(files) > MAX_FILES:
-        raise Invalid(f"An artifact may have at most {MAX_FILES} files, not {len(files)}.")
-    paths = [check_path(file.path) for file in files]
-    if len(set(paths)) != len(paths):
-        twice = sorted({path for path in paths if paths.count(path) > 1})
-        raise InvalidFilename(f"The path “{twice[0]}” occurs twice in the artifact.")
+    _check_paths([file.path for file in files])
     _require_open(run)
     manifest = files_manifest(
         ManifestFile(file.path, file.blob.sha256, file.blob.size, file.executable) for file in files
@@ -138,8 +131,19 @@ def report_image(run: Run, place: Place, name: str, image: str, tag: str, *, by:
     return store_image(run, place, name, image, tag, by=by)
 
 
+def check_report(run: Run, place: Place, name: str, paths: Sequence[str], *, by: User) -> None:
+    """Refuse files that `report_files` would refuse, before any byte of them is kept."""
+    require_reportable(run, by)
+    _check_paths(paths)
+    _check_names(place, name)
+    if run.artifacts.filter(
+        stage=place.stage, job=place.job, step=place.step, name=name
+    ).exists():
+        raise _taken(run, place, name)
+
+
 def require_reportable(run: Run, by: User) -> None:
-    """Refuse unless `by` may add artifacts to `run` from outside, before any byte is kept."""
+    """Refuse unless `by` may add artifacts to `run` from outside."""
     rules.require(by, "run.report")
     if not run.is_external:
         raise WrongState(
@@ -148,6 +152,39 @@ def require_reportable(run: Run, by: User) -> None:
             current=run.state,
         )
     _require_open(run)
+
+
+def _check_paths(paths: Sequence[str]) -> None:
+    if not paths:
+        raise Invalid("An artifact needs at least one file.")
+    if len(paths) > MAX_FILES:
+        raise Invalid(f"An artifact may have at most {MAX_FILES} files, not {len(paths)}.")
+    seen: set[str] = set()
+    for path in paths:
+        if check_path(path) in seen:
+            raise InvalidFilename(f"The path “{path}” occurs twice in the artifact.")
+        seen.add(path)
+
+
+def _check_names(place: Place, name: str) -> None:
+    if not NAME.match(name) or name == "default":
+        raise Invalid(
+            f"“{name[:80]}” cannot name an artifact: use 1 to 128 characters without spaces, "
+            "slashes or $ [ ] { }, and not the word default."
+        )
+    for noun in ("stage", "job", "step"):
+        if not HOP.match(getattr(place, noun)):
+            raise Invalid(
+                f"{noun} “{getattr(place, noun)[:80]}” could not stand in a reference: use 1 to "
+                "64 letters, digits, _ and -."
+            )
+
+
+def _taken(run: Run, place: Place, name: str) -> NameTaken:
+    return NameTaken(
+        f"{run} has an artifact “{name}” from {place.stage}.{place.job}.{place.step} already. "
+        "Artifacts never change: use another name."
+    )
 
 
 def _require_open(run: Run) -> None:
@@ -166,17 +203,7 @@ def _record(
     *,
     by: User,
 ) -> Artifact:
-    if not NAME.match(name) or name == "default":
-        raise Invalid(
-            f"“{name[:80]}” cannot name an artifact: use 1 to 128 characters without spaces, "
-            "slashes or $ [ ] { }, and not the word default."
-        )
-    for noun in ("stage", "job", "step"):
-        if not HOP.match(getattr(place, noun)):
-            raise Invalid(
-                f"{noun} “{getattr(place, noun)[:80]}” could not stand in a reference: use 1 to "
-                "64 letters, digits, _ and -."
-            )
+    _check_names(place, name)
     artifact.run = run
     artifact.stage, artifact.job, artifact.step = place.stage, place.job, place.step
     artifact.name = name
@@ -194,10 +221,7 @@ def _record(
                 for file in files
             )
     except IntegrityError as error:
-        raise NameTaken(
-            f"{run} has an artifact “{name}” from {place.stage}.{place.job}.{place.step} already. "
-            "Artifacts never change: use another name."
-        ) from error
+        raise _taken(run, place, name) from error
     return artifact
 
 

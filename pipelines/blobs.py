@@ -8,11 +8,12 @@
 Leaving the block without `keep` removes the temporary file and leaves nothing behind.
 """
 
+import contextlib
 import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
@@ -26,7 +27,7 @@ from pipelines.errors import StorageUnavailable, TooLarge
 from pipelines.models import Blob
 
 CHUNK = 1024 * 1024
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class Readable(Protocol):
@@ -70,7 +71,9 @@ class Staged:
             os.fsync(self._file.fileno())
 
     def discard(self) -> None:
-        self._file.close()
+        # On a full disk closing fails too, with what is still to be written: it is not wanted.
+        with contextlib.suppress(OSError):
+            self._file.close()
         self.path.unlink(missing_ok=True)
 
 
@@ -150,13 +153,14 @@ def is_whole(blob: Blob) -> bool:
         return False
 
 
-def reads_true(blob: Blob) -> bool:
-    """Whether re-reading every byte gives the recorded digest."""
+def reads_true(blob: Blob, *, meanwhile: Callable[[], None] = lambda: None) -> bool:
+    """Whether re-reading every byte gives the recorded digest; calls `meanwhile` at each piece."""
     hasher = hashlib.sha256()
     try:
         with open_blob(blob) as stream:
             while chunk := stream.read(CHUNK):
                 hasher.update(chunk)
+                meanwhile()
     except OSError:
         return False
     return hasher.hexdigest() == blob.sha256

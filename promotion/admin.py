@@ -47,7 +47,7 @@ def _each(
             messages.success(request, f"{row}: {done}.")
 
 
-# ---- Publish ---------------------------------------------------------------------------------------
+# ---- Publish -----------------------------------------------------------------------------------
 class PublishForm(ActionForm):
     """What the action needs besides the artifact; empty for other actions."""
 
@@ -80,7 +80,7 @@ admin.site.unregister(Artifact)
 admin.site.register(Artifact, PublishableArtifactAdmin)
 
 
-# ---- Approve ---------------------------------------------------------------------------------------
+# ---- Approve -----------------------------------------------------------------------------------
 @admin.register(Promotion)
 class PromotionAdmin(ReadOnlyAdmin[Promotion]):
     list_display = ("id", "environment", "kind", "state", "plan_digest", "requested_by")
@@ -97,7 +97,7 @@ class PromotionAdmin(ReadOnlyAdmin[Promotion]):
         _each(request, rows, verb, "approved")
 
 
-# ---- Read ------------------------------------------------------------------------------------------
+# ---- Read --------------------------------------------------------------------------------------
 @admin.register(Repository)
 class RepositoryAdmin(ReadOnlyAdmin[Repository]):
     list_display = ("name", "kind", "description", "created_by", "created_at")

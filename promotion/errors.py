@@ -1,6 +1,9 @@
 """Every way in which promotion refuses; the families stand in pipelines/errors.py."""
 
+from collections.abc import Sequence
+
 from pipelines.errors import Conflict, Forbidden, Gone, NotFound
+from promotion.gates import GateResult
 
 
 class VersionExists(Conflict):
@@ -41,6 +44,14 @@ class PlanChanged(Conflict):
 class GateClosed(Conflict):
     code = "gate_closed"
     title = "A gate of the environment's policy is closed"
+
+    @classmethod
+    def by(cls, closed: Sequence[GateResult]) -> "GateClosed":
+        """The refusal by these gates, in the sentences with which they are closed."""
+        return cls(
+            " ".join(gate.reason for gate in closed),
+            closed_gates=[gate.as_json() for gate in closed],
+        )
 
 
 class AlreadyDecided(Conflict):

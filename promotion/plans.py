@@ -13,7 +13,7 @@ from pipelines.canonical import canonical, digest
 from pipelines.errors import Invalid, NotFound
 from promotion import gates, rules
 from promotion.gates import Facts, GateResult, GivenApproval, ItemFacts
-from promotion.ledger.append import About
+from promotion.ledger.append import NOTHING, About
 from promotion.models import (
     Decision,
     Environment,
@@ -243,3 +243,23 @@ def earlier_version(
         wanted = f"{to} was never" if to else "No other version that can be used was ever"
         raise NotFound(f"{wanted} in {environment.name}.")
     return target.version
+
+
+def about_promotion(promotion: Promotion) -> About:
+    """By what the ledger entries on a promotion are found."""
+    items = list(promotion.items.select_related("package__repository")[:2])
+    if not items:
+        return NOTHING
+    environment = promotion.environment.name
+    if len(items) > 1:
+        return About(environment=environment)
+    return About(items[0].package.repository.name, items[0].package.name, environment)
+
+
+def named_promotion(promotion: Promotion) -> dict[str, Any]:
+    """How ledger entries name a promotion and its plan."""
+    return {
+        "promotion": promotion.pk,
+        "environment": promotion.environment.name,
+        "plan_digest": promotion.plan_digest,
+    }

@@ -7,44 +7,39 @@ the plan that people saw, the promotion goes stale and nothing moves.
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import User
-from pipelines import blobs
 from pipelines.errors import Invalid, WrongState
 from pipelines.queue import nudge
 from pipelines.states import move
-from promotion import gates, plans, rules
+from promotion import gates, placing, plans, rules
 from promotion.errors import (
     AlreadyDecided,
     AlreadyPlaced,
     GateClosed,
     PlanChanged,
-    Recalled,
     SelfApproval,
 )
 from promotion.gates import APPROVALS, GateResult
-from promotion.ledger.append import NOTHING, About, append
+from promotion.ledger.append import append
 from promotion.models import (
     Approval,
     Decision,
     Environment,
     Package,
-    Placement,
     Promotion,
     PromotionItem,
     PromotionKind,
     PromotionState,
     Version,
-    VersionState,
 )
 from promotion.policies import current_policy, rules_of
-from promotion.publishing import named
+from promotion.publishing import named, require_not_recalled
 
 P = PromotionState
 EXECUTE = "promotion.execute"
@@ -70,13 +65,12 @@ def request(
                 "The plan has changed since you saw it. Look at it again.", current=planned.digest
             )
         for version, replaced in planned.items:
-            if version.state == VersionState.RECALLED:
-                raise _recalled(version)
+            require_not_recalled(version)
             if replaced is not None and replaced.pk == version.pk:
                 raise AlreadyPlaced(f"{version} is in {environment.name} already.")
         opened = plans.preview_gates(planned, by=by)
         if closed := gates.closed(opened, besides=APPROVALS):
-            raise _gate_closed(closed)
+            raise GateClosed.by(closed)
         now = timezone.now()
         policy = current_policy(locked)
         promotion = Promotion.objects.create(
@@ -103,7 +97,7 @@ def request(
             at=now,
             about=plans.about(planned),
             data={
-                **_named(promotion),
+                **plans.named_promotion(promotion),
                 "kind": str(kind),
                 "plan": planned.content,
                 "comment": promotion.comment,
@@ -140,23 +134,30 @@ def reject(promotion: Promotion, *, by: User, plan: str, comment: str = "") -> A
     return _decide(promotion, Decision.REJECT, by=by, seen=plan, comment=comment)
 
 
+def require_decider(promotion: Promotion, *, by: User) -> None:
+    """Raise the reason for which `by` may not decide on this promotion now, if there is one."""
+    # Said before anything about roles: nobody's role would make this right.
+    if by.pk == promotion.requested_by_id and not rules_of(promotion.policy).self_approval:
+        raise SelfApproval(
+            f"You requested promotion {promotion.pk} yourself. Somebody else must decide on it."
+        )
+    rules.require(by, "promotion.decide")
+    if promotion.state != P.REQUESTED:
+        raise WrongState(
+            f"Promotion {promotion.pk} is {promotion.state}; it no longer waits for a decision.",
+            current=promotion.state,
+        )
+    if promotion.approvals.filter(by=by).exists():
+        raise AlreadyDecided(f"You have decided on promotion {promotion.pk} already.")
+
+
 def _decide(
     promotion: Promotion, decision: Decision, *, by: User, seen: str, comment: str
 ) -> Approval:
     stale: PlanChanged | None = None
     with transaction.atomic():
-        locked = _locked(promotion)
-        # Said before anything about roles: nobody's role would make this right.
-        if by.pk == locked.requested_by_id and not rules_of(locked.policy).self_approval:
-            raise SelfApproval(
-                f"You requested promotion {locked.pk} yourself. Somebody else must decide on it."
-            )
-        rules.require(by, "promotion.decide")
-        if locked.state != P.REQUESTED:
-            raise WrongState(
-                f"Promotion {locked.pk} is {locked.state}; it no longer waits for a decision.",
-                current=locked.state,
-            )
+        locked = Promotion.objects.locked().get(pk=promotion.pk)
+        require_decider(locked, by=by)
         if seen != locked.plan_digest:
             raise PlanChanged(
                 "The digest you sent is not that of this promotion's plan. Look at it again.",
@@ -180,38 +181,41 @@ def _record_decision(
     promotion: Promotion, decision: Decision, planned: plans.Plan, *, by: User, comment: str
 ) -> Approval:
     now = timezone.now()
-    try:
-        with transaction.atomic():
-            approval = Approval.objects.create(
-                promotion=promotion,
-                by=by,
-                decision=decision,
-                plan_digest=planned.digest,
-                comment=comment.strip(),
-                at=now,
-            )
-    except IntegrityError as error:
-        raise AlreadyDecided(f"You have decided on promotion {promotion.pk} already.") from error
+    approval = Approval.objects.create(
+        promotion=promotion,
+        by=by,
+        decision=decision,
+        plan_digest=planned.digest,
+        comment=comment.strip(),
+        at=now,
+    )
     append(
         "promotion.approved" if decision == Decision.APPROVE else "promotion.rejected",
         by=by,
         at=now,
         about=plans.about(planned),
-        data={**_named(promotion), "decision": str(decision), "comment": approval.comment},
+        data={
+            **plans.named_promotion(promotion),
+            "decision": str(decision),
+            "comment": approval.comment,
+        },
     )
     opened = plans.current_gates(promotion, planned)
+    kept = [gate.as_json() for gate in opened]
     if decision == Decision.REJECT:
-        _keep_gates(promotion, opened)
-        move(promotion, P.REJECTED, reason=approval.comment, decided_at=now, finished_at=now)
+        move(
+            promotion,
+            P.REJECTED,
+            gates=kept,
+            reason=approval.comment,
+            decided_at=now,
+            finished_at=now,
+        )
     elif not gates.closed(opened):
         _become_approved(promotion, opened)
     else:
-        _keep_gates(promotion, opened)
+        Promotion.objects.filter(pk=promotion.pk).update(gates=kept)
     return approval
-
-
-def _keep_gates(promotion: Promotion, opened: Sequence[GateResult]) -> None:
-    Promotion.objects.filter(pk=promotion.pk).update(gates=[gate.as_json() for gate in opened])
 
 
 def _become_approved(promotion: Promotion, opened: Sequence[GateResult]) -> None:
@@ -225,17 +229,33 @@ def _become_approved(promotion: Promotion, opened: Sequence[GateResult]) -> None
     nudge(EXECUTE, promotion.pk)
 
 
+def may_withdraw(promotion: Promotion, *, by: User) -> bool:
+    return rules.may(by, _act_of_withdrawing(promotion, by)) and promotion.state in {
+        P.REQUESTED,
+        P.APPROVED,
+    }
+
+
+def _act_of_withdrawing(promotion: Promotion, by: User) -> str:
+    """Taking back one's own request is a part of requesting; another's is an act of its own."""
+    own = by.pk == promotion.requested_by_id
+    return "promotion.request" if own else "promotion.withdraw"
+
+
 def withdraw(promotion: Promotion, *, by: User) -> Promotion:
     """Take a request back, before it is executed: one's own, or any as a release manager."""
-    if by.pk != promotion.requested_by_id:
-        rules.require(by, "promotion.withdraw")
-    else:
-        rules.require(by, "promotion.request")
+    rules.require(by, _act_of_withdrawing(promotion, by))
     with transaction.atomic():
-        locked = _locked(promotion)
+        locked = Promotion.objects.locked().get(pk=promotion.pk)
         now = timezone.now()
         move(locked, P.WITHDRAWN, reason=f"Withdrawn by {by.username}.", finished_at=now)
-        append("promotion.withdrawn", by=by, at=now, about=_about_of(locked), data=_named(locked))
+        append(
+            "promotion.withdrawn",
+            by=by,
+            at=now,
+            about=plans.about_promotion(locked),
+            data=plans.named_promotion(locked),
+        )
     promotion.refresh_from_db()
     return promotion
 
@@ -244,7 +264,7 @@ def retry(promotion: Promotion, *, by: User) -> Promotion:
     """Execute an approved promotion again that failed. Its approvals still hold its plan."""
     rules.require(by, "promotion.retry")
     with transaction.atomic():
-        locked = _locked(promotion)
+        locked = Promotion.objects.locked().get(pk=promotion.pk)
         if locked.state not in {P.FAILED, P.ERRORED}:
             raise WrongState(
                 f"Promotion {locked.pk} is {locked.state}; only a failed one is retried.",
@@ -252,7 +272,13 @@ def retry(promotion: Promotion, *, by: User) -> Promotion:
             )
         now = timezone.now()
         move(locked, P.APPROVED, reason="", attempt=0, finished_at=None)
-        append("promotion.retried", by=by, at=now, about=_about_of(locked), data=_named(locked))
+        append(
+            "promotion.retried",
+            by=by,
+            at=now,
+            about=plans.about_promotion(locked),
+            data=plans.named_promotion(locked),
+        )
         nudge(EXECUTE, locked.pk)
     promotion.refresh_from_db()
     return promotion
@@ -268,7 +294,7 @@ def execute(promotion_id: int) -> None:
     if promotion is None:
         return
     try:
-        _read_back(promotion)
+        placing.read_back(promotion, alive=lambda: _renew(promotion))
         _place(promotion)
     except (GateClosed, PlanChanged, Invalid) as refusal:
         to = P.STALE if isinstance(refusal, PlanChanged) else P.FAILED
@@ -292,23 +318,10 @@ def _claim(promotion_id: int) -> Promotion | None:
         return None
 
 
-def _read_back(promotion: Promotion) -> None:
-    """Read every byte that is about to be placed, and compare it with what was approved."""
-    for item in promotion.items.select_related("version__bundle"):
-        version = item.version
-        stored = {file.blob: file.path for file in version.files.select_related("blob")}
-        if version.bundle is not None:
-            # What is downloaded; of a single file it is the file itself.
-            stored.setdefault(version.bundle, version.bundle_name)
-        for blob, path in stored.items():
-            if not blobs.reads_true(blob):
-                raise Invalid(
-                    f"{version}: the stored bytes of “{path}” are missing or damaged. "
-                    "Nothing was moved."
-                )
-            Promotion.objects.filter(
-                pk=promotion.pk, state=P.EXECUTING, attempt=promotion.attempt
-            ).update(lease_until=timezone.now() + settings.LEASE)
+def _renew(promotion: Promotion) -> None:
+    Promotion.objects.filter(pk=promotion.pk, state=P.EXECUTING, attempt=promotion.attempt).update(
+        lease_until=timezone.now() + settings.LEASE
+    )
 
 
 def _place(promotion: Promotion) -> None:
@@ -321,7 +334,7 @@ def _place(promotion: Promotion) -> None:
             raise PlanChanged(plans.what_changed(promotion, planned), current=planned.digest)
         opened = plans.current_gates(promotion, planned)
         if closed := gates.closed(opened):
-            raise _gate_closed(closed)
+            raise GateClosed.by(closed)
         now = timezone.now()
         move(
             promotion,
@@ -332,35 +345,18 @@ def _place(promotion: Promotion) -> None:
             gates=[gate.as_json() for gate in opened],
         )
         for version, _ in planned.items:
-            _place_one(environment, version, promotion)
+            placing.place(environment, version, promotion)
         append(
             "promotion.completed",
             by=None,
             at=now,
             about=plans.about(planned),
             data={
-                **_named(promotion),
+                **plans.named_promotion(promotion),
                 "placed": [named(version) for version, _ in planned.items],
                 "gates": [gate.as_json() for gate in opened],
             },
         )
-
-
-def _place_one(environment: Environment, version: Version, promotion: Promotion) -> None:
-    now = timezone.now()
-    current = Placement.objects.current().filter(environment=environment, package=version.package)
-    last = current.first()
-    # A clock that went back must not end a placement before it began.
-    since = max(now, last.since) if last else now
-    current.update(until=since)
-    Placement.objects.create(
-        package=version.package,
-        environment=environment,
-        version=version,
-        promotion=promotion,
-        since=since,
-        recorded_at=now,
-    )
 
 
 def _give_up(promotion: Promotion, to: PromotionState, why: str) -> None:
@@ -380,8 +376,8 @@ def _give_up(promotion: Promotion, to: PromotionState, why: str) -> None:
                 f"promotion.{to.value}",
                 by=None,
                 at=now,
-                about=_about_of(promotion),
-                data={**_named(promotion), "reason": why},
+                about=plans.about_promotion(promotion),
+                data={**plans.named_promotion(promotion), "reason": why},
             )
     except WrongState:
         return
@@ -417,8 +413,8 @@ def _expire(promotion: Promotion) -> None:
                 "promotion.expired",
                 by=None,
                 at=now,
-                about=_about_of(promotion),
-                data=_named(promotion),
+                about=plans.about_promotion(promotion),
+                data=plans.named_promotion(promotion),
             )
     except WrongState:
         return
@@ -426,7 +422,7 @@ def _expire(promotion: Promotion) -> None:
 
 def _stale_if_changed(promotion: Promotion) -> None:
     with transaction.atomic():
-        locked = _locked(promotion)
+        locked = Promotion.objects.locked().get(pk=promotion.pk)
         planned = plans.replan(locked)
         if planned.digest != locked.plan_digest and locked.state in {P.REQUESTED, P.APPROVED}:
             _become_stale(locked, planned)
@@ -443,15 +439,6 @@ def _take_over(promotion: Promotion) -> None:
     nudge(EXECUTE, promotion.pk)
 
 
-# ---- Shared ------------------------------------------------------------------------------------
-def _locked(promotion: Promotion) -> Promotion:
-    return (
-        Promotion.objects.select_for_update(of=("self",))
-        .select_related("environment", "policy", "requested_by")
-        .get(pk=promotion.pk)
-    )
-
-
 def _become_stale(promotion: Promotion, planned: plans.Plan) -> PlanChanged:
     why = plans.what_changed(promotion, planned)
     now = timezone.now()
@@ -461,36 +448,6 @@ def _become_stale(promotion: Promotion, planned: plans.Plan) -> PlanChanged:
         by=None,
         at=now,
         about=plans.about(planned),
-        data={**_named(promotion), "reason": why},
+        data={**plans.named_promotion(promotion), "reason": why},
     )
     return PlanChanged(why, current=planned.digest)
-
-
-def _recalled(version: Version) -> Recalled:
-    replacement = version.replacement.name if version.replacement else None
-    return Recalled(f"{version} was recalled: {version.recall_reason}", replacement=replacement)
-
-
-def _gate_closed(closed: Sequence[GateResult]) -> GateClosed:
-    return GateClosed(
-        " ".join(gate.reason for gate in closed),
-        closed_gates=[gate.as_json() for gate in closed],
-    )
-
-
-def _named(promotion: Promotion) -> dict[str, Any]:
-    return {
-        "promotion": promotion.pk,
-        "environment": promotion.environment.name,
-        "plan_digest": promotion.plan_digest,
-    }
-
-
-def _about_of(promotion: Promotion) -> About:
-    items = list(promotion.items.select_related("package__repository")[:2])
-    if not items:
-        return NOTHING
-    environment = promotion.environment.name
-    if len(items) > 1:
-        return About(environment=environment)
-    return About(items[0].package.repository.name, items[0].package.name, environment)

@@ -23,7 +23,7 @@ from pipelines.models.artifact import ArtifactType
 from pipelines.models.pipeline import check_slug
 from pipelines.states import move
 from promotion import rules
-from promotion.errors import NotValidated, VersionExists
+from promotion.errors import NotValidated, Recalled, VersionExists
 from promotion.ledger.append import About, append
 from promotion.models import (
     Evidence,
@@ -268,6 +268,16 @@ def recall(
     return recalled
 
 
+def require_not_recalled(version: Version) -> None:
+    """Refuse a version that can no longer be promoted or selected, naming what to use instead."""
+    if version.state == VersionState.RECALLED:
+        replacement = version.replacement.name if version.replacement else None
+        instead = f" Use {replacement}." if replacement else ""
+        raise Recalled(
+            f"{version} was recalled: {version.recall_reason}{instead}", replacement=replacement
+        )
+
+
 def add_evidence(
     version: Version, *, by: User, predicate_type: str, result: str, payload: Mapping[str, Any]
 ) -> Evidence:
@@ -275,7 +285,10 @@ def add_evidence(
     rules.require(by, "evidence.add")
     if not predicate_type.strip():
         raise Invalid("Name the predicate_type: what kind of statement this is.")
-    text = canonical({"payload": payload, "predicate_type": predicate_type, "result": result})
+    try:
+        text = canonical({"payload": payload, "predicate_type": predicate_type, "result": result})
+    except ValueError as error:
+        raise Invalid(f"The payload has no canonical JSON: {error}.") from error
     now = timezone.now()
     with transaction.atomic():
         evidence, is_new = Evidence.objects.get_or_create(

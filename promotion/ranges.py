@@ -4,6 +4,7 @@ npm-style ranges (`^1.2`, `>=1 <2`) and VERS (`vers:npm/>=1.0.0|<2`) for semanti
 pre-release answers a range only when the range itself names one, as npm has it.
 """
 
+from univers.version_constraint import InvalidConstraintsError
 from univers.version_range import NpmVersionRange, VersionRange
 from univers.versions import InvalidVersion, SemverVersion
 
@@ -21,10 +22,7 @@ class Range:
             else:
                 self._range = NpmVersionRange.from_native(self.text)  # type: ignore[no-untyped-call]
         except (InvalidVersion, ValueError, TypeError, AttributeError, IndexError) as error:
-            raise Invalid(
-                f"“{self.text[:80]}” is not a version range. Write it like ^1.2, >=1.0.0 <2.0.0 or "
-                "vers:npm/>=1.0.0|<2.0.0."
-            ) from error
+            raise self._no_range() from error
         if not self._range.constraints:
             raise Invalid(
                 f"“{self.text[:80]}” is an empty range. Name an exact version or a range."
@@ -41,9 +39,18 @@ class Range:
             return "its name is not a semantic version"
         if version.value.prerelease and not self._wants_prerelease:
             return "it is a pre-release, which the range does not name"
-        if version not in self._range:
-            return f"it is outside {self.text}"
-        return ""
+        try:
+            inside = version in self._range
+        except InvalidConstraintsError as error:
+            # Contradictions are found only when a version is held against them.
+            raise self._no_range() from error
+        return "" if inside else f"it is outside {self.text}"
+
+    def _no_range(self) -> Invalid:
+        return Invalid(
+            f"“{self.text[:80]}” is not a version range. Write it like ^1.2, >=1.0.0 <2.0.0 or "
+            "vers:npm/>=1.0.0|<2.0.0."
+        )
 
 
 def semantic(name: str) -> SemverVersion | None:

@@ -17,7 +17,7 @@ from accounts.models import User
 from pipelines.canonical import canonical, digest
 from pipelines.errors import Invalid, NotFound
 from promotion import rules, signing
-from promotion.errors import NoEligibleVersion, NotPromoted, Recalled
+from promotion.errors import NoEligibleVersion, NotPromoted
 from promotion.ledger import append as ledger
 from promotion.models import (
     Environment,
@@ -27,7 +27,7 @@ from promotion.models import (
     Version,
     VersionState,
 )
-from promotion.publishing import about, named
+from promotion.publishing import about, named, require_not_recalled
 from promotion.ranges import Range, newest
 
 #: How many versions an answer tells of; all are looked at.
@@ -181,7 +181,7 @@ def _placed(package: Package, query: Query) -> Resolved:
             considered=[],
         )
     version = placement.version
-    _refuse_recalled(version)
+    require_not_recalled(version)
     if query.range and (why := Range(query.range).refusal(version.name)):
         raise NoEligibleVersion(
             f"{environment.name} has {package} {version.name}, but {why}.",
@@ -192,7 +192,7 @@ def _placed(package: Package, query: Query) -> Resolved:
 
 def _exact(package: Package, name: str) -> Resolved:
     version = _exact_version(package, name)
-    _refuse_recalled(version)
+    require_not_recalled(version)
     return Resolved(version, None, "the version was named exactly", (Considered(name, ""),))
 
 
@@ -227,12 +227,3 @@ def _told(fallen: Mapping[str, str], chosen: str = "") -> tuple[Considered, ...]
     if chosen and chosen not in newest_names:
         newest_names[-1] = chosen
     return tuple(Considered(name, fallen[name]) for name in newest_names)
-
-
-def _refuse_recalled(version: Version) -> None:
-    if version.state == VersionState.RECALLED:
-        replacement = version.replacement.name if version.replacement else None
-        instead = f" Use {replacement}." if replacement else ""
-        raise Recalled(
-            f"{version} was recalled: {version.recall_reason}{instead}", replacement=replacement
-        )

@@ -264,7 +264,7 @@ def _fingerprint(request: Request) -> str:
     if request.FILES:
         content["fields"] = {key: request.POST.getlist(key) for key in request.POST}
         content["files"] = [
-            [field, file.name, getattr(file, "sha256", "")]
+            [field, getattr(file, "sent_name", file.name), getattr(file, "sha256", "")]
             for field, files in request.FILES.lists()
             for file in files
         ]

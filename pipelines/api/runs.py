@@ -283,8 +283,9 @@ def _take_files(request: Request, run: Run) -> Artifact:
         raise DigestMismatch(
             "The file does not have the Repr-Digest that was sent (it is that of one file)."
         )
-    paths = [artifacts.check_path(file.sent_name) for file in uploads]
+    paths = [file.sent_name for file in uploads]
     place = artifacts.Place(**{key: str(request.POST.get(key) or PLACE[key]) for key in PLACE})
+    artifacts.check_report(run, place, name, paths, by=caller(request))
     kept = [
         artifacts.NamedBlob(path, blobs.keep(file.staged))
         for path, file in zip(paths, uploads, strict=True)

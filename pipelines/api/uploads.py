@@ -22,7 +22,7 @@ from rest_framework.parsers import BaseParser, DataAndFiles
 from rest_framework.request import Request
 
 from pipelines import blobs
-from pipelines.errors import BadRequest, DigestMismatch, TruncatedUpload
+from pipelines.errors import BadRequest, DigestMismatch, InvalidFilename, TruncatedUpload
 
 SHA256_FIELD = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]+):")
 
@@ -36,6 +36,10 @@ class StagedUpload(UploadedFile[bytes]):
         self.staged = staged
         self.sent_name = name
         self.sha256 = staged.sha256
+
+    def __bool__(self) -> bool:
+        # Django's files are false without a name of Django's making, and its parser drops them.
+        return True
 
     def close(self) -> None:
         self.staged.discard()
@@ -65,6 +69,10 @@ class _StagingHandler(FileUploadHandler):
 
 class _KeepingNames(MultiPartParser):
     def sanitize_file_name(self, file_name: str) -> str:
+        if file_name.startswith('"'):
+            raise InvalidFilename(
+                "The file name begins with a quotation mark, or was cut off by a line break."
+            )
         return file_name
 
 

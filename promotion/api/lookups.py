@@ -114,10 +114,11 @@ def moment(text: str, parameter: str) -> datetime:
     try:
         found = parse_datetime(text)
         day = parse_date(text) if found is None else None
-    except ValueError:
-        found = day = None
-    if found is None and day is not None:
-        found = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    if found is None:
-        raise Invalid(f"{parameter} is a time like 2026-05-04T10:00:00Z, or a date.")
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+        if found is None and day is not None:
+            found = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        if found is not None:
+            # In UTC the first and the last day of the calendar may lie outside of it.
+            return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise Invalid(f"{parameter} is a time like 2026-05-04T10:00:00Z, or a date.")

@@ -65,11 +65,20 @@ class PromotionQuerySet(models.QuerySet["Promotion"]):
         )
 
     def awaiting(self, user: User) -> Self:
-        """Requests of other people on which `user` has not decided yet."""
+        """Requests on which `user` may decide and has not: one's own only where the policy, whose
+        rules are canonical text, lets the requester approve."""
+        own = models.Q(requested_by=user)
+        allowed = models.Q(policy__rules__contains='"self_approval":true')
         return (
             self.filter(state=PromotionState.REQUESTED)
-            .exclude(requested_by=user)
+            .exclude(own & ~allowed)
             .exclude(approvals__by=user)
+        )
+
+    def locked(self) -> Self:
+        """With a lock on each row until the commit, and what decisions need beside it."""
+        return self.select_for_update(of=("self",)).select_related(
+            "environment", "policy", "requested_by"
         )
 
     def with_names(self) -> Self:

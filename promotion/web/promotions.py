@@ -17,7 +17,6 @@ from promotion.models import (
     Promotion,
     PromotionState,
 )
-from promotion.policies import rules_of
 from promotion.web import shapes
 
 P = PromotionState
@@ -156,33 +155,18 @@ def _review(
         "is_moving": state in {P.APPROVED, P.EXECUTING},
         "may_retry": state in {P.FAILED, P.ERRORED} and rules.may(request.user, "promotion.retry"),
         "may_request": rules.may(request.user, "promotion.request"),
-        "may_withdraw": _may_withdraw(found, request.user),
+        "may_withdraw": promoting.may_withdraw(found, by=request.user),
         **_decision(found, request.user),
     }
     return shown(request, "promotion/promotion.html", context, refused)
 
 
-def _may_withdraw(promotion: Promotion, user: User) -> bool:
-    if promotion.state not in {P.REQUESTED, P.APPROVED}:
-        return False
-    if promotion.requested_by_id == user.pk:
-        return rules.may(user, "promotion.request")
-    return rules.may(user, "promotion.withdraw")
-
-
 def _decision(promotion: Promotion, user: User) -> dict[str, Any]:
-    """Whether this person may decide now; if not, in one sentence why."""
-    why = ""
-    own = [approval for approval in promotion.approvals.all() if approval.by_id == user.pk]
+    """Whether this person may decide now; if not, why."""
     if promotion.state != P.REQUESTED:
         return {"may_decide": False, "why_not": ""}
-    if promotion.requested_by_id == user.pk and not rules_of(promotion.policy).self_approval:
-        why = (
-            "You requested this yourself, so somebody else must decide on it. "
-            f"The policy of {promotion.environment.name} says so."
-        )
-    elif not rules.may(user, "promotion.decide"):
-        why = "Release managers decide on promotions. You can follow it here."
-    elif own:
-        why = f"You have decided on this: {own[0].get_decision_display().lower()}."
-    return {"may_decide": not why, "why_not": why}
+    try:
+        promoting.require_decider(promotion, by=user)
+    except SluiceError as refusal:
+        return {"may_decide": False, "why_not": refusal.detail}
+    return {"may_decide": True, "why_not": ""}

@@ -73,9 +73,7 @@ def test_a_promotion_moves_along_every_edge(promotion: Promotion, before: P, to:
     assert stored == (to.value, "why")
 
 
-@pytest.mark.parametrize(
-    ("before", "to"), [(a, b) for a, b in product(P, P) if b not in a.targets]
-)
+@pytest.mark.parametrize(("before", "to"), [(a, b) for a, b in product(P, P) if b not in a.targets])
 def test_a_promotion_moves_along_nothing_else(promotion: Promotion, before: P, to: P) -> None:
     in_state(promotion, before)
     refusal = refused(WrongState, lambda: move(promotion, to, reason="why"))

@@ -1,0 +1,69 @@
+"""Placements: bytes are read back before they are placed, and one version takes another's place.
+
+Called by promoting.py alone, inside an execution.
+"""
+
+import time
+from collections.abc import Callable
+
+from django.conf import settings
+from django.utils import timezone
+
+from pipelines import blobs
+from pipelines.errors import Invalid
+from promotion.models import Environment, Placement, Promotion, Version
+
+
+def read_back(promotion: Promotion, *, alive: Callable[[], None]) -> None:
+    """Read every byte that is about to be placed, and compare it with what was approved.
+
+    `alive` is called from time to time: reading may take longer than the lease.
+    """
+    pulse = _Pulse(alive)
+    for item in promotion.items.select_related("version__bundle"):
+        version = item.version
+        stored = {file.blob: file.path for file in version.files.select_related("blob")}
+        if version.bundle is not None:
+            # What is downloaded; of a single file it is the file itself.
+            stored.setdefault(version.bundle, version.bundle_name)
+        for blob, path in stored.items():
+            if not blobs.reads_true(blob, meanwhile=pulse):
+                raise Invalid(
+                    f"{version}: the stored bytes of “{path}” are missing or damaged. "
+                    "Nothing was moved."
+                )
+
+
+class _Pulse:
+    """Passes a call on once a third of the lease has gone by since the last one."""
+
+    def __init__(self, alive: Callable[[], None]) -> None:
+        self._alive = alive
+        self._last = time.monotonic()
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now - self._last > settings.LEASE.total_seconds() / 3:
+            self._last = now
+            self._alive()
+
+
+def place(environment: Environment, version: Version, promotion: Promotion) -> Placement:
+    """End the package's current placement and begin that of `version`.
+
+    The caller holds the lock on the environment's row.
+    """
+    now = timezone.now()
+    current = Placement.objects.current().filter(environment=environment, package=version.package)
+    last = current.first()
+    # A clock that went back must not end a placement before it began.
+    since = max(now, last.since) if last else now
+    current.update(until=since)
+    return Placement.objects.create(
+        package=version.package,
+        environment=environment,
+        version=version,
+        promotion=promotion,
+        since=since,
+        recorded_at=now,
+    )

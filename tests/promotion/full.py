@@ -1,0 +1,80 @@
+"""A site on which everything has happened once: what `verify` is asked about, and what is sealed."""
+
+from accounts.models import Role, User
+from pipelines import artifacts, runs
+from pipelines.models import Artifact, ExecutionState
+from promotion import policies, promoting, publishing, selection
+from promotion.models import Promotion, PromotionState, Version
+from promotion.selection import Query
+from tests.cast import Site, external_run, token_of
+from tests.sealed import unsealed
+
+P = PromotionState
+
+
+def fill(site: Site) -> Site:
+    """Every act of every verb, and every state that a promotion can rest in."""
+    cast = site.cast
+    token_of(cast.production)
+    one = site.publish("1.0.0", files={"bin/app": b"one", "app.txt": b"same"})
+    two = site.publish("1.1.0", files={"app.txt": b"two"})
+    three = site.publish("1.2.0", files={"app.txt": b"three"})
+    publishing.add_evidence(
+        one, by=cast.ada, predicate_type="test", result="passed", payload={"passed": 10}
+    )
+    image = _publish_image(site)
+    for environment in (site.staging, site.production):
+        site.promote(environment, one)
+    site.promote(site.staging, image, two)
+    site.promote(site.production, two)
+    back = promoting.roll_back(site.production, one.package, by=cast.ada)
+    promoting.approve(back, by=cast.ben, plan=back.plan_digest, comment="At once.")
+    promoting.execute(back.pk)
+    package = one.package
+    selection.select(package, Query(environment="production"), by=cast.production, consumer="x")
+    selection.select(package, Query(range="^1"), by=cast.production)
+    publishing.recall(two, by=cast.cleo, reason="It loses data.", replacement=one)
+    _unhappy_ends(site, three)
+    policies.set_policy(site.production, {"approvals": 2, "upstream": "staging"}, by=cast.admin)
+    states = set(Promotion.objects.values_list("state", flat=True))
+    assert states == set(P) - {P.APPROVED, P.EXECUTING}
+    return site
+
+
+def _publish_image(site: Site) -> Version:
+    run = external_run(site.cast.ada, site.pipeline)
+    artifact = artifacts.report_image(
+        run,
+        artifacts.Place("build", "build", "push"),
+        "image",
+        f"registry.example.com/app:1.0@sha256:{'a' * 64}",
+        "",
+        by=site.cast.ada,
+    )
+    runs.finish(run, ExecutionState.SUCCEEDED, by=site.cast.ada)
+    images = publishing.create_repository("images", by=site.cast.ada, kind="docker")
+    found = Artifact.objects.get(pk=artifact.pk)
+    return publishing.publish(images, "app", "1.0.0", found, by=site.cast.ada).version
+
+
+def _unhappy_ends(site: Site, version: Version) -> None:
+    cast = site.cast
+    names = ("rejected", "withdrawn", "stale", "failed", "errored", "expired")
+    ends = {name: site.request(site.staging, version) for name in names}
+    promoting.reject(ends["rejected"], by=cast.ben, plan=ends["rejected"].plan_digest)
+    promoting.withdraw(ends["withdrawn"], by=cast.ada)
+    for name in ("failed", "errored"):
+        promoting.approve(ends[name], by=cast.ben, plan=ends[name].plan_digest)
+    User.objects.filter(pk=cast.ben.pk).update(roles=[])
+    promoting.execute(ends["failed"].pk)
+    User.objects.filter(pk=cast.ben.pk).update(roles=[Role.RELEASE_MANAGER.value])
+    long_ago = ends["expired"].requested_at
+    Promotion.objects.filter(pk=ends["errored"].pk).update(
+        state=P.EXECUTING, attempt=promoting.MAX_ATTEMPTS, lease_until=long_ago
+    )
+    with unsealed():
+        Promotion.objects.filter(pk=ends["expired"].pk).update(expires_at=long_ago)
+    promoting.sweep()
+    policies.set_policy(site.staging, {"approvals": 1, "expires_after_days": 7}, by=cast.admin)
+    promoting.sweep()
+    site.request(site.staging, version)
