@@ -230,10 +230,8 @@ def _become_approved(promotion: Promotion, opened: Sequence[GateResult]) -> None
 
 
 def may_withdraw(promotion: Promotion, *, by: User) -> bool:
-    return rules.may(by, _act_of_withdrawing(promotion, by)) and promotion.state in {
-        P.REQUESTED,
-        P.APPROVED,
-    }
+    is_open = P.WITHDRAWN in P(promotion.state).targets
+    return is_open and rules.may(by, _act_of_withdrawing(promotion, by))
 
 
 def _act_of_withdrawing(promotion: Promotion, by: User) -> str:
@@ -266,10 +264,8 @@ def retry(promotion: Promotion, *, by: User) -> Promotion:
     with transaction.atomic():
         locked = Promotion.objects.locked().get(pk=promotion.pk)
         if locked.state not in {P.FAILED, P.ERRORED}:
-            raise WrongState(
-                f"Promotion {locked.pk} is {locked.state}; only a failed one is retried.",
-                current=locked.state,
-            )
+            why = f"Promotion {locked.pk} is {locked.state}; only a failed one is retried."
+            raise WrongState(why, current=locked.state)
         now = timezone.now()
         move(locked, P.APPROVED, reason="", attempt=0, finished_at=None)
         append(
@@ -329,6 +325,9 @@ def _place(promotion: Promotion) -> None:
     with transaction.atomic():
         # Promotions to one environment take turns here, so each sees what the last one placed.
         environment = Environment.objects.select_for_update().get(pk=promotion.environment_id)
+        _locked(promotion)
+        # A recall or other evidence comes wholly before what is decided here, or wholly after it.
+        ledger.lock()
         planned = plans.replan(promotion)
         if planned.digest != promotion.plan_digest:
             raise PlanChanged(plans.what_changed(promotion, planned), current=planned.digest)
