@@ -1,9 +1,14 @@
 """Keep the web server and the worker of one machine running, as one process in the foreground.
 
+    python -m config.supervisor --host 127.0.0.1 --port 8000 [--only web|worker]
+
+`manage.py serve` becomes this process once the database is up to date.
+
 A program that ends is started again, a little later each time it ends soon. A signal to stop is
 handed on; workers then finish or give back what they hold, and whoever takes too long is killed.
 """
 
+import argparse
 import logging
 import os
 import signal
@@ -114,3 +119,22 @@ def programs(port: int, *, host: str = "127.0.0.1") -> list[Program]:
     # Celery warns at each start as root. Whether that is right is the operator's decision.
     quiet = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges"}
     return [Program("web", web), Program("worker", worker, environment=quiet)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Keep Sluice's web server and worker running.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--only", choices=["web", "worker"])
+    options = parser.parse_args()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    wanted = [
+        program
+        for program in programs(options.port, host=options.host)
+        if options.only in {None, program.name}
+    ]
+    Supervisor(wanted).run()
+
+
+if __name__ == "__main__":
+    main()

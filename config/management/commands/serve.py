@@ -1,5 +1,7 @@
 """Serve Sluice on this machine: web server and worker in one foreground process."""
 
+import os
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -8,7 +10,6 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from accounts.models import User
-from config.supervisor import Supervisor, programs
 
 
 class Command(BaseCommand):
@@ -28,9 +29,9 @@ class Command(BaseCommand):
                 "or `make demo` for a site with people in it."
             )
         self.stdout.flush()
-        wanted = [
-            program
-            for program in programs(options["port"], host=options["host"])
-            if options["only"] in {None, program.name}
-        ]
-        Supervisor(wanted).run()
+        argv = [sys.executable, "-m", "config.supervisor"]
+        argv += ["--host", options["host"], "--port", str(options["port"])]
+        argv += ["--only", options["only"]] if options["only"] else []
+        # This process has Django in its memory and no further use for it.
+        os.chdir(settings.BASE_DIR)
+        os.execv(argv[0], argv)  # noqa: S606  # a fixed program, no shell
