@@ -231,6 +231,8 @@ LOCAL_REPOSITORIES = tuple(
 WORKSPACES_DIR = env.path("SLUICE_WORKSPACES", DATA_DIR / "workspaces")
 # A row that is running must renew its lease; the sweeper takes over what has not.
 LEASE = timedelta(seconds=env.integer("SLUICE_LEASE_SECONDS", 30, least=5))
+# After so many workers died over it, a job or promotion ends as errored.
+MAX_ATTEMPTS = 3
 SWEEP_EVERY = timedelta(seconds=env.integer("SLUICE_SWEEP_SECONDS", 5, least=1))
 MAX_JOB_MINUTES = env.integer("SLUICE_MAX_JOB_MINUTES", 240, least=1)
 MAX_LOG_BYTES = env.integer("SLUICE_MAX_LOG_BYTES", 10 * 1024**2, least=1024)

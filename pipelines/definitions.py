@@ -1,6 +1,7 @@
 """Pipelines and their definitions: create, revise, check."""
 
 import hashlib
+from collections.abc import Callable
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -64,28 +65,46 @@ def create(slug: str, name: str, yaml: str, *, by: User) -> Pipeline:
     return pipeline
 
 
-def revise(pipeline: Pipeline, yaml: str, *, by: User, expected: int | None = None) -> Revision:
+def revise(
+    pipeline: Pipeline,
+    yaml: str,
+    *,
+    by: User,
+    expected: int | None = None,
+    object_to: Callable[[], None] = lambda: None,
+) -> Revision:
     """Make `yaml` the current revision; the same text again changes nothing.
 
     `expected` is the revision that the writer saw: when another came in between, nothing is saved.
+    `object_to` is called once nothing else speaks against saving, and may refuse it too. People
+    save through impact.revise, which asks what other pipelines have against it.
     """
     rules.require(by, "pipeline.write")
     _checked(yaml, pipeline.slug)
+    _expected(Pipeline.objects.select_related("revision").get(pk=pipeline.pk), expected)
+    # Before the lock: reading the definitions of others takes time, in which runs must go on.
+    object_to()
     with transaction.atomic():
         locked = Pipeline.objects.select_for_update().get(pk=pipeline.pk)
-        current = locked.revision
-        assert current is not None, "a pipeline is created with its first revision"
-        if expected is not None and expected != current.number:
-            raise PreconditionFailed(
-                f"{pipeline.slug} is at revision {current.number} now, not {expected}. "
-                "Load it again and redo your change.",
-                current=current.number,
-            )
+        current = _expected(locked, expected)
         if current.yaml == yaml:
             return current
         revision = _add_revision(locked, current.number + 1, yaml, by)
     pipeline.refresh_from_db()
     return revision
+
+
+def _expected(pipeline: Pipeline, number: int | None) -> Revision:
+    """The current revision, which must be the one that the writer saw if that is known."""
+    current = pipeline.revision
+    assert current is not None, "a pipeline is created with its first revision"
+    if number is not None and number != current.number:
+        raise PreconditionFailed(
+            f"{pipeline.slug} is at revision {current.number} now, not {number}. "
+            "Load it again and redo your change.",
+            current=current.number,
+        )
+    return current
 
 
 def _checked(yaml: str, slug: str) -> Report:

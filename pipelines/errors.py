@@ -103,6 +103,13 @@ class NameTaken(Conflict):
     title = "The name is taken"
 
 
+class WouldBreak(Conflict):
+    """`breaks` lists the pipelines, and the problems that each does not have now but would have."""
+
+    code = "would_break"
+    title = "Other pipelines would break"
+
+
 class UnresolvedReference(Invalid):
     code = "unresolved_reference"
     title = "The reference leads nowhere"

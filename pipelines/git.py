@@ -43,7 +43,9 @@ class GitSource:
             if not COMMIT.match(commit):
                 raise Invalid(f"Source {source.id}: a commit is its whole id in hex.")
             return {**pinned, "commit": commit, "why": "the commit was named for this run"}
-        listed = _git(["ls-remote", "--exit-code", "--", _address(endpoint), branch], endpoint)
+        # The second pattern asks for the commit behind an annotated tag.
+        wanted = [branch, f"{branch}^{{}}"]
+        listed = _git(["ls-remote", "--exit-code", "--", _address(endpoint), *wanted], endpoint)
         head = _commit_of(listed, branch)
         if head is None:
             raise Invalid(f"Source {source.id}: {endpoint} has no branch or tag “{branch}”.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 READ = 64 * 1024
+READS = 16
 GRACE = 5.0
 POLL = 0.2
 
@@ -73,8 +74,11 @@ def run(
 
 
 def _drain(pipe: int, output: Callable[[bytes], None]) -> bool:
-    """Hand on what there is to read; False at the end of the output."""
-    while True:
+    """Hand on what there is to read; False at the end of the output.
+
+    Only as much as a pipe can hold: a program that never stops writing would keep us here.
+    """
+    for _ in range(READS):
         try:
             chunk = os.read(pipe, READ)
         except BlockingIOError:
@@ -82,6 +86,7 @@ def _drain(pipe: int, output: Callable[[bytes], None]) -> bool:
         if not chunk:
             return False
         output(chunk)
+    return True
 
 
 def _stop(program: subprocess.Popen[bytes]) -> None:

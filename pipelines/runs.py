@@ -31,7 +31,6 @@ BEGIN = "pipelines.begin_run"
 ADVANCE = "pipelines.advance_run"
 EXECUTE = "pipelines.execute_job"
 GOOD = {S.SUCCEEDED, S.SKIPPED}
-MAX_ATTEMPTS = 3
 
 
 # ---- Start -------------------------------------------------------------------------------------
@@ -374,6 +373,8 @@ def finish(run: Run, state: ExecutionState, *, by: User) -> Run:
     rules.require(by, "run.report")
     if not run.is_external:
         raise WrongState(f"{run} runs inside Sluice, which ends it itself.", current=run.state)
+    if not state.is_final:
+        raise Invalid(f"A run is not finished while it is {state}.")
     return move(run, state, finished_at=timezone.now())
 
 
@@ -434,7 +435,7 @@ def sweep() -> None:
 
 
 def _take_over(job: Job) -> None:
-    if job.attempt >= MAX_ATTEMPTS:
+    if job.attempt >= settings.MAX_ATTEMPTS:
         end_job(job, S.ERRORED, f"Its worker died {job.attempt} times.")
         return
     try:

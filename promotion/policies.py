@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from pipelines.canonical import canonical, digest
-from pipelines.errors import Invalid, NameTaken
+from pipelines.errors import Invalid, NameTaken, PreconditionFailed
 from pipelines.flow.document import Problem
 from pipelines.models.pipeline import check_slug
 from promotion import rules
@@ -55,13 +55,24 @@ def create_environment(
     return environment
 
 
-def set_policy(environment: Environment, value: Mapping[str, Any], *, by: User) -> PolicyRevision:
-    """Make `value` the environment's policy. Open requests under the old one go stale."""
+def set_policy(
+    environment: Environment, value: Mapping[str, Any], *, by: User, expected: int | None = None
+) -> PolicyRevision:
+    """Make `value` the environment's policy. Open requests under the old one go stale.
+
+    `expected` is the revision that the writer saw: when another came in between, nothing is saved.
+    """
     rules.require(by, "environment.manage")
     read = check_rules(value, environment.name)
     with transaction.atomic():
         locked = Environment.objects.select_for_update().get(pk=environment.pk)
         current = current_policy(locked)
+        if expected is not None and expected != current.number:
+            raise PreconditionFailed(
+                f"{environment.name} is at policy {current.number} now, not {expected}. "
+                "Load it again and redo your change.",
+                current=current.number,
+            )
         if rules_of(current) == read:
             return current
         revision = _revise(locked, current.number + 1, read, by)

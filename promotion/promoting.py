@@ -26,7 +26,7 @@ from promotion.errors import (
     SelfApproval,
 )
 from promotion.gates import APPROVALS, GateResult
-from promotion.ledger.append import append
+from promotion.ledger.append import append, lock
 from promotion.models import (
     Approval,
     Decision,
@@ -281,9 +281,6 @@ def retry(promotion: Promotion, *, by: User) -> Promotion:
 
 
 # ---- Execute -----------------------------------------------------------------------------------
-MAX_ATTEMPTS = 3
-
-
 def execute(promotion_id: int) -> None:
     """Carry out an approved promotion, if it is to be and nobody else does. Safe to call twice."""
     promotion = _claim(promotion_id)
@@ -325,9 +322,9 @@ def _place(promotion: Promotion) -> None:
     with transaction.atomic():
         # Promotions to one environment take turns here, so each sees what the last one placed.
         environment = Environment.objects.select_for_update().get(pk=promotion.environment_id)
-        _locked(promotion)
+        Promotion.objects.locked().get(pk=promotion.pk)
         # A recall or other evidence comes wholly before what is decided here, or wholly after it.
-        ledger.lock()
+        lock()
         planned = plans.replan(promotion)
         if planned.digest != promotion.plan_digest:
             raise PlanChanged(plans.what_changed(promotion, planned), current=planned.digest)
@@ -382,28 +379,9 @@ def _give_up(promotion: Promotion, to: PromotionState, why: str) -> None:
         return
 
 
-# ---- Sweep -------------------------------------------------------------------------------------
-def sweep() -> None:
-    """Expire what nobody decided, repeat lost nudges, take over from workers that died."""
-    now = timezone.now()
-    for promotion in Promotion.objects.filter(
-        state__in=[P.REQUESTED, P.APPROVED], expires_at__lt=now
-    ):
-        _expire(promotion)
-    outdated = Promotion.objects.filter(state__in=[P.REQUESTED, P.APPROVED]).exclude(
-        policy=F("environment__policy")
-    )
-    for promotion in outdated:
-        _stale_if_changed(promotion)
-    for promotion in Promotion.objects.filter(state=P.EXECUTING, lease_until__lt=now):
-        _take_over(promotion)
-    for pk in Promotion.objects.filter(
-        state=P.APPROVED, decided_at__lt=now - settings.SWEEP_EVERY
-    ).values_list("pk", flat=True):
-        nudge(EXECUTE, pk)
-
-
-def _expire(promotion: Promotion) -> None:
+# ---- Left undone -------------------------------------------------------------------------------
+def expire(promotion: Promotion) -> None:
+    """End a request, or an approval, that has waited past its time."""
     try:
         with transaction.atomic():
             now = timezone.now()
@@ -419,16 +397,24 @@ def _expire(promotion: Promotion) -> None:
         return
 
 
-def _stale_if_changed(promotion: Promotion) -> None:
+def reconsider(promotion: Promotion) -> None:
+    """Look again at what waits: it may have gone stale, or its last gate may have opened."""
     with transaction.atomic():
         locked = Promotion.objects.locked().get(pk=promotion.pk)
+        if locked.state not in {P.REQUESTED, P.APPROVED}:
+            return
         planned = plans.replan(locked)
-        if planned.digest != locked.plan_digest and locked.state in {P.REQUESTED, P.APPROVED}:
+        if planned.digest != locked.plan_digest:
             _become_stale(locked, planned)
+        elif locked.state == P.REQUESTED:
+            opened = plans.current_gates(locked, planned)
+            if not gates.closed(opened):
+                _become_approved(locked, opened)
 
 
-def _take_over(promotion: Promotion) -> None:
-    if promotion.attempt >= MAX_ATTEMPTS:
+def take_over(promotion: Promotion) -> None:
+    """Have an execution begun anew whose worker died, but not for ever."""
+    if promotion.attempt >= settings.MAX_ATTEMPTS:
         _give_up(promotion, P.ERRORED, f"Its worker died {promotion.attempt} times.")
         return
     try:

@@ -180,7 +180,11 @@ def _seal(
         by=by,
         at=now,
         about=about(version),
-        data={**named(version), "provenance": version.provenance},
+        data={
+            **named(version),
+            "bundle": version.bundle_id,
+            "provenance": version.provenance,
+        },
     )
     return version
 

@@ -80,6 +80,8 @@ class Resolved:
 
 def resolve(package: Package, query: Query) -> Resolved:
     """The one exact version that answers `query`. Changes nothing."""
+    if query.as_of and query.as_of > timezone.now():
+        raise Invalid("as_of lies in the future: what will be placed then is not known.")
     if query.environment:
         return _placed(package, query)
     if query.as_of:

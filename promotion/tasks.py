@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from promotion import promoting
+from promotion import promoting, sweeping
 
 
 @shared_task(name=promoting.EXECUTE, acks_late=True, time_limit=6 * 3600)
@@ -12,4 +12,4 @@ def execute(promotion_id: int) -> None:
 
 @shared_task(name="promotion.sweep", acks_late=True, time_limit=300)
 def sweep() -> None:
-    promoting.sweep()
+    sweeping.sweep()

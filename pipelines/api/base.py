@@ -12,6 +12,7 @@ from django.db import IntegrityError, models, transaction, transaction
 from django.db.models import QuerySet
 from django.http import Http404
 from django.utils import timezone
+from django.utils.http import parse_etags
 from rest_framework import serializers
 from rest_framework.exceptions import NotAcceptable, NotFound
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -28,6 +29,7 @@ from pipelines.errors import (
     IdempotencyKeyBusy,
     IdempotencyKeyReused,
     Invalid,
+    PreconditionFailed,
     UnknownField,
 )
 from pipelines.models import IdempotencyKey
@@ -103,10 +105,26 @@ def _tag(request: Request, response: Response) -> None:
     tag = entity_tag(response.data)
     response["ETag"] = tag
     response["Cache-Control"] = "private, no-cache"
-    if tag in request.headers.get("If-None-Match", ""):
+    if has_already(request, tag):
         response.status_code = 304
         response.data = None
         response.content_type = None
+
+
+def has_already(request: Request, tag: str) -> bool:
+    """Whether `If-None-Match` names `tag`: weakly compared, as RFC 9110 has it for reading."""
+    named = parse_etags(request.headers.get("If-None-Match", ""))
+    return "*" in named or tag in {each.removeprefix("W/") for each in named}
+
+
+def require_match(request: Request, tag: str, noun: str) -> bool:
+    """Refuse unless `If-Match` names `tag`; whether it was sent and names one exact state."""
+    sent = request.headers.get("If-Match", "").strip()
+    if sent in {"", "*"}:
+        return False
+    if tag not in parse_etags(sent):
+        raise PreconditionFailed(f"{noun} was changed since you read it.")
+    return True
 
 
 def entity_tag(data: Any) -> str:

@@ -14,11 +14,12 @@ from rest_framework.views import APIView
 from accounts.models import User
 from pipelines import blobs, links, rules
 from pipelines.api import problems
+from pipelines.api.base import has_already
 from pipelines.errors import NotFound
 from pipelines.models import Blob
 
 CHUNK = 256 * 1024
-RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
+RANGE = re.compile(r"^bytes=([0-9]{0,18})-([0-9]{0,18})\Z")
 
 
 class MayDownload(BasePermission):
@@ -52,7 +53,7 @@ def serve(request: Request, blob: Blob, name: str) -> HttpResponseBase:
         if found != (0, -1):
             start, end = found
             status = 206
-    if tag in request.headers.get("If-None-Match", ""):
+    if has_already(request, tag):
         stream.close()
         response: HttpResponseBase = HttpResponse(status=304)
     elif request.method == "HEAD":
@@ -87,6 +88,8 @@ def _range(wanted: str, size: int) -> tuple[int, int] | None:
     if not first:
         length = min(int(last), size)
         return (size - length, size - 1) if length else None
+    if last and int(last) < int(first):
+        return 0, -1
     start = int(first)
     end = min(int(last), size - 1) if last else size - 1
     return (start, end) if start <= end else None

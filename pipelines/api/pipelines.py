@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import caller
-from pipelines import definitions
+from pipelines import definitions, impact
 from pipelines.api.base import (
     ApiView,
     StrictSerializer,
@@ -17,6 +17,7 @@ from pipelines.api.base import (
     page,
     query,
     read,
+    require_match,
 )
 from pipelines.api.parsers import JsonParser, PlainYamlParser, YamlParser
 from pipelines.api.schema import IDEMPOTENCY, operation, page_of, shape
@@ -28,7 +29,7 @@ from pipelines.api.shapes import (
     pipeline_answer,
     revision_answer,
 )
-from pipelines.errors import BadRequest, PreconditionFailed
+from pipelines.errors import BadRequest, Invalid
 from pipelines.models import Pipeline, Run
 from pipelines.rules import require
 
@@ -52,6 +53,13 @@ class AnyText(serializers.CharField):
 
 class CheckBody(StrictSerializer):
     yaml = AnyText()
+    pipeline = serializers.CharField(
+        max_length=64,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="The id of the pipeline that it is meant for: `breaks` then says whom it breaks.",
+    )
 
 
 class PipelineBody(YamlBody):
@@ -88,7 +96,10 @@ class CheckView(ApiView):
         if not request.data and "yaml" in request.content_type:
             # An empty body reaches no parser; it is an empty definition.
             return Response(check_answer(definitions.check("")))
-        return Response(check_answer(definitions.check(read(CheckBody, request)["yaml"])))
+        body = read(CheckBody, request)
+        slug = body["pipeline"] or None
+        report = definitions.check(body["yaml"], pipeline=slug)
+        return Response(check_answer(report, impact.broken_by(slug, body["yaml"]) if slug else ()))
 
 
 class PipelinesView(ApiView):
@@ -125,20 +136,28 @@ class DefinitionView(ApiView):
     @operation(
         "Make a new revision of a pipeline's definition",
         {200: shape(RevisionAnswer)},
-        refusals=(404, 412, 415, 422),
+        refusals=(404, 409, 412, 415, 422),
         body={"application/json": YamlBody, "text/yaml": str},
+        query={"accept_broken": "1: save it though other pipelines' references would break."},
         headers={"If-Match": "The pipeline's ETag: refuse when it was changed since."},
         tag=TAG,
     )
     def put(self, request: Request, pipeline: str) -> Response:
+        accept_broken = query(request, "accept_broken", is_list=False).get("accept_broken", "0")
+        if accept_broken not in {"0", "1"}:
+            raise Invalid("accept_broken is 1 or 0.")
         found = find_pipeline(pipeline)
         yaml = read(YamlBody, request)["yaml"]
         expected = None
-        if match := request.headers.get("If-Match"):
-            if match not in {"*", entity_tag(pipeline_answer(found))}:
-                raise PreconditionFailed(f"{found.slug} was changed since you read it.")
+        if require_match(request, entity_tag(pipeline_answer(found)), found.slug):
             expected = found.revision.number if found.revision else None
-        revision = definitions.revise(found, yaml, by=caller(request), expected=expected)
+        revision = impact.revise(
+            found,
+            yaml,
+            by=caller(request),
+            expected=expected,
+            accept_broken=accept_broken == "1",
+        )
         return Response(revision_answer(revision))
 
 

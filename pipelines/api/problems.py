@@ -6,6 +6,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404
 from rest_framework import exceptions
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
 from pipelines import errors
@@ -66,6 +67,16 @@ def body(error: errors.SluiceError) -> dict[str, Any]:
 
 def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:
     """DRF's exception handler. What it does not know goes on to be a 500 and a log entry."""
+    response = _answer(error)
+    request = context.get("request")
+    if response is not None and request is not None:
+        # Whatever form the view answers in, a refusal is JSON.
+        request.accepted_renderer = JSONRenderer()
+        request.accepted_media_type = JSONRenderer.media_type
+    return response
+
+
+def _answer(error: Exception) -> Response | None:
     if isinstance(error, errors.SluiceError):
         return _response(body(error))
     if isinstance(error, Http404):
@@ -91,7 +102,7 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:
     if header := getattr(error, "auth_header", None):
         response["WWW-Authenticate"] = header
     if wait := getattr(error, "wait", None):
-        response["Retry-After"] = str(int(wait) + 1)
+        response["Retry-After"] = str(wait)
     return response
 
 

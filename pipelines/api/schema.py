@@ -25,6 +25,7 @@ class ProblemShape(TypedDict, total=False):
     code: str
     problems: list[dict[str, Any]]
     closed_gates: list[dict[str, Any]]
+    breaks: list[dict[str, Any]]
     current: Any
 
 

@@ -1,5 +1,6 @@
 """What the API answers of pipelines: typed dictionaries, and how each is made from a row."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
@@ -8,6 +9,7 @@ from django.urls import reverse
 from pipelines import artifacts, links
 from pipelines.flow.check import Report
 from pipelines.flow.document import Problem
+from pipelines.impact import Broken
 from pipelines.models import (
     Artifact,
     ExecutionState,
@@ -42,10 +44,16 @@ class ReferenceItem(TypedDict):
     target: str | None
 
 
+class BreakItem(TypedDict):
+    pipeline: str
+    problems: list[ProblemItem]
+
+
 class CheckAnswer(TypedDict):
     valid: bool
     problems: list[ProblemItem]
     references: list[ReferenceItem]
+    breaks: list[BreakItem]
 
 
 def problem_item(problem: Problem) -> ProblemItem:
@@ -59,7 +67,7 @@ def problem_item(problem: Problem) -> ProblemItem:
     }
 
 
-def check_answer(report: Report) -> CheckAnswer:
+def check_answer(report: Report, breaks: Iterable[Broken] = ()) -> CheckAnswer:
     return {
         "valid": report.valid,
         "problems": [problem_item(problem) for problem in report.problems],
@@ -72,6 +80,13 @@ def check_answer(report: Report) -> CheckAnswer:
                 "target": found.target,
             }
             for found in report.references
+        ],
+        "breaks": [
+            {
+                "pipeline": each.pipeline.slug,
+                "problems": [problem_item(problem) for problem in each.problems],
+            }
+            for each in breaks
         ],
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from pipelines.flow.conditions import FUNCTIONS
 from pipelines.flow.document import BUILT_IN_VARIABLES, as_text
@@ -16,18 +17,21 @@ from pipelines.flow.schema import (
     StepSchema,
 )
 
-INTRODUCTION = """\
+INTRODUCTION: Final = """\
 # The language of pipelines
 
 This page is generated from the declarations that the checker and the workers read
 (`manage.py describe_language`), so it says what this version really takes. Things marked
 *checked only* are known to the language, but no worker of this version can run them yet.
+"""
 
+ABOUT: Final = """\
 A pipeline is one YAML document: `sources` say where its input comes from, `stages` run one after
 another, the `jobs` of a stage run side by side unless one needs another, and a job is either
 `steps` that share one workspace or one `component`.
+"""
 
-```yaml
+EXAMPLE: Final = """\
 name: Example
 sources:
   app:
@@ -55,21 +59,35 @@ stages:
             with:
               # Referring to another job of the stage implies `needs` on it.
               run: echo "$[jobs.build_job.upload_step.artifacts.default.md5]"
-```
+"""
 
-## References
+REFERENCES: Final = (
+    ("$[jobs.<job>.<step>.artifacts.<artifact>]", "an artifact of another job of the same stage"),
+    (
+        "$[stages.<stage>.<job>.<step>.artifacts.<artifact>]",
+        "an artifact of an earlier stage",
+    ),
+    (
+        "$[sources.<source>.stages.<stage>.<job>.<step>.artifacts.<artifact>]",
+        "an artifact of another pipeline's run; the source is of type `flowPipeline`",
+    ),
+    ("$[sources.<source>]", "what an artifact source gives"),
+)
 
-| Written | Means |
-|---|---|
-| `$[jobs.<job>.<step>.artifacts.<artifact>]` | an artifact of another job of the same stage |
-| `$[stages.<stage>.<job>.<step>.artifacts.<artifact>]` | an artifact of an earlier stage |
-| `$[sources.<source>.stages.<stage>.<job>.<step>.artifacts.<artifact>]` | an artifact of another \
-pipeline's run; the source is of type `flowPipeline` |
-| `$[sources.<source>]` | what an artifact source gives |
-
+ON_REFERENCES: Final = """\
 `artifacts.default` is the step's own artifact, whatever its name. `${VARIABLE}` is replaced inside
 a reference too. In a text a reference becomes the download address or the image; a field that takes
 an artifact gets all of it. A property may follow:
+"""
+
+ON_VARIABLES: Final = """\
+A caller's variables come before those of the definition. A script finds them in its
+environment; everywhere else `${NAME}` is replaced.\
+"""
+
+ON_CONDITIONS: Final = """\
+A job whose `condition` is false is skipped. `==`, `!=`, `&&`, `||`, `!` and parentheses
+join texts in quotes, `${VARIABLE}` and these functions:\
 """
 
 
@@ -80,6 +98,12 @@ def manual(catalog: Catalog) -> str:
 
 def _lines(catalog: Catalog) -> Iterator[str]:
     yield INTRODUCTION
+    yield ABOUT
+    yield f"```yaml\n{EXAMPLE}```\n\n## References\n"
+    yield from _table(
+        ("Written", "Means"), ((f"`{written}`", means) for written, means in REFERENCES)
+    )
+    yield f"\n{ON_REFERENCES}"
     yield from _table(
         ("Artifact", "Properties"),
         (
@@ -100,11 +124,9 @@ def _lines(catalog: Catalog) -> Iterator[str]:
     yield from _table(
         ("Variable", "Is"), ((f"`{key}`", said) for key, said in BUILT_IN_VARIABLES.items())
     )
-    yield "\nA caller's variables come before those of the definition. A script finds them in its"
-    yield "environment; everywhere else `${NAME}` is replaced."
+    yield f"\n{ON_VARIABLES}"
     yield "\n## Conditions\n"
-    yield "A job whose `condition` is false is skipped. `==`, `!=`, `&&`, `||`, `!` and parentheses"
-    yield "join texts in quotes, `${VARIABLE}` and these functions:\n"
+    yield f"{ON_CONDITIONS}\n"
     for said in FUNCTIONS.values():
         call, _, meaning = said.partition(": ")
         yield f"- `{call}`: {meaning}"
@@ -120,7 +142,7 @@ def _entry(name: str, schema: StepSchema | SourceSchema) -> Iterator[str]:
     if isinstance(schema, StepSchema) and schema.makes:
         yield f"Makes an artifact of type `{schema.makes}`.\n"
     yield from _table(
-        ("Field", "Takes", "Default", "Meaning"), (_field(field) for field in schema.fields)
+        ("Field", "Takes", "Default", "Meaning"), (field_texts(field) for field in schema.fields)
     )
     if schema.example:
         yield "\n```yaml"
@@ -128,7 +150,8 @@ def _entry(name: str, schema: StepSchema | SourceSchema) -> Iterator[str]:
         yield "```"
 
 
-def _field(field: Field) -> tuple[str, str, str, str]:
+def field_texts(field: Field) -> tuple[str, str, str, str]:
+    """Its name, what it takes, its default and its meaning, with code between backticks."""
     takes = ", ".join(f"`{choice}`" for choice in field.choices) or TYPE_WORDS[field.type]
     if field.required:
         default = "*required*"

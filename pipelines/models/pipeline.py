@@ -1,5 +1,7 @@
 """Pipelines and their immutable revisions."""
 
+import re
+
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
@@ -10,6 +12,10 @@ from pipelines.seals import Sealed
 SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}\Z"
 SLUG_HELP = "Starts with a-z or 0-9, then also . _ - and at most 64 characters."
 check_slug = RegexValidator(SLUG, SLUG_HELP, code="invalid_slug")
+
+
+def is_slug(text: str) -> bool:
+    return re.match(SLUG, text) is not None
 
 
 class Pipeline(models.Model):

@@ -79,7 +79,9 @@ def _files_below(path: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(path):
         # Sorted, so that the same tree always uploads in the same order.
         folders[:] = sorted(name for name in folders if name not in {OWN_FOLDER, ".git"})
-        for name in sorted(names):
+        # Links to folders are not followed; they are handed on to be refused, not left out.
+        links = [name for name in folders if (Path(folder) / name).is_symlink()]
+        for name in sorted([*names, *links]):
             yield Path(folder) / name
 
 

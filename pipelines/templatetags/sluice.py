@@ -14,7 +14,7 @@ from typing import Any
 
 from django import template
 from django.template import Context
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 register = template.Library()
@@ -428,6 +428,23 @@ def numbered_lines(text: object, first: int = 1) -> list[Line]:
         Line(number, line.rstrip("\r").rpartition("\r")[2])
         for number, line in enumerate(lines, start=int(first))
     ]
+
+
+@register.filter
+def code_spans(text: object) -> SafeString:
+    """Text in which backticks mark code, as messages of the checker and help texts have it."""
+    parts = str(text or "").split("`")
+    if len(parts) % 2 == 0:
+        # One backtick stands for itself: what it would mark has no end.
+        return format_html("{}", str(text))
+    return format_html_join(
+        "",
+        "{}",
+        (
+            (format_html("<code>{}</code>", each) if nth % 2 else each,)
+            for nth, each in enumerate(parts)
+        ),
+    )
 
 
 # --- Navigation ---------------------------------------------------------------

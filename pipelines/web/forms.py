@@ -4,17 +4,42 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.urls import reverse_lazy
 
 from pipelines.flow.document import Definition, Source
 from pipelines.models.pipeline import SLUG_HELP
 
-CODE = {"rows": 24, "spellcheck": "false", "autocapitalize": "off", "autocomplete": "off"}
+
+class Editor(forms.Textarea):
+    """A definition, checked as one types where scripts run and when it is sent anyhow.
+
+    An answer that comes after the text has changed again is dropped: `hx-sync` ends its request.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            attrs={
+                "rows": 28,
+                "wrap": "off",
+                "spellcheck": "false",
+                "autocapitalize": "off",
+                "autocomplete": "off",
+                "data-editor-text": "",
+                "hx-post": reverse_lazy("pipelines:definition_check"),
+                "hx-trigger": "input changed delay:400ms",
+                "hx-target": "#check",
+                "hx-swap": "innerHTML",
+                "hx-sync": "this:replace",
+                # As a form it would be three times as long where it is not English.
+                "hx-encoding": "multipart/form-data",
+            }
+        )
 
 
 class DefinitionForm(forms.Form):
     """A new text for a pipeline. `expected` is the revision that the writer saw."""
 
-    yaml = forms.CharField(label="Definition", strip=False, widget=forms.Textarea(attrs=CODE))
+    yaml = forms.CharField(label="Definition", strip=False, widget=Editor)
     expected = forms.IntegerField(widget=forms.HiddenInput)
 
     def clean_yaml(self) -> str:
@@ -29,7 +54,7 @@ class NewPipelineForm(forms.Form):
     yaml = forms.CharField(
         label="Definition",
         strip=False,
-        widget=forms.Textarea(attrs=CODE),
+        widget=Editor,
         help_text="Flow YAML: sources, stages, jobs and steps.",
     )
 

@@ -1,18 +1,29 @@
-"""Pages of pipelines: the list, one pipeline, its definition and revisions."""
+"""Pages of pipelines: the list, and one pipeline."""
 
-from typing import Any
+from dataclasses import dataclass
 
 from django.db.models import Count, F
 from django.http import HttpResponse
 from django.shortcuts import render
 
-from pipelines import definitions, rules
-from pipelines.errors import SluiceError
+from pipelines import impact, rules
 from pipelines.flow.parser import parse
-from pipelines.models import Pipeline, Revision, Run
-from pipelines.web.doors import PageRequest, done, one, page, shown
-from pipelines.web.forms import DefinitionForm, NewPipelineForm
+from pipelines.models import Pipeline, Run
+from pipelines.web.checks import ShownGraph, existing, look_at_graph
+from pipelines.web.doors import PageRequest, one, page
 from pipelines.web.paging import in_order, newest_first
+
+SHOWN_REFERRERS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Upstreams:
+    """Another pipeline that this one names in its sources; `references` is None if uncounted."""
+
+    slug: str
+    exists: bool
+    sources: list[str]
+    references: int | None
 
 
 @page("GET")
@@ -34,91 +45,49 @@ def pipeline_list(request: PageRequest) -> HttpResponse:
     return render(request, "pipelines/pipeline_list.html", context)
 
 
-@page("GET", "POST")
-def pipeline_new(request: PageRequest) -> HttpResponse:
-    rules.require(request.user, "pipeline.write")
-    form = NewPipelineForm(request.POST or None)
-    refused = None
-    if request.method == "POST" and form.is_valid():
-        written = form.cleaned_data
-        try:
-            made = definitions.create(
-                written["slug"], written["name"], written["yaml"], by=request.user
-            )
-        except SluiceError as error:
-            refused = error
-        else:
-            return done(request, f"{made.slug} is ready to run.", "pipelines:pipeline", made.slug)
-    context = {"form": form, "text": form["yaml"].value() or ""}
-    return shown(request, "pipelines/pipeline_new.html", context, refused)
-
-
 @page("GET")
 def pipeline(request: PageRequest, slug: str) -> HttpResponse:
-    found = _pipeline(slug)
+    found = one(
+        Pipeline.objects.select_related("revision__created_by", "created_by"),
+        f"There is no pipeline “{slug[:64]}”.",
+        slug=slug,
+    )
     assert found.revision is not None, "every pipeline is created with a revision"
     runs = found.runs.select_related("started_by", "revision").annotate(
         artifact_count=Count("artifacts")
     )
     definition = parse(found.revision.yaml).definition
+    drawn = look_at_graph(found.revision.yaml, found.slug)
+    referrers = impact.counted_referrers(found.slug, SHOWN_REFERRERS + 1)
     context = {
         "pipeline": found,
+        "drawn": drawn,
+        "upstreams": _upstreams(found, drawn),
+        "referrers": referrers[:SHOWN_REFERRERS],
+        "has_more_referrers": len(referrers) > SHOWN_REFERRERS,
         "page": newest_first(request, runs, key="number", size=20),
         "sources": definition.sources.values() if definition else (),
         "revisions": found.revisions.select_related("created_by")[:20],
+        "before": found.revision.number - 1,
         "may_write": rules.may(request.user, "pipeline.write"),
         "may_start": rules.may(request.user, "run.start"),
     }
     return render(request, "pipelines/pipeline.html", context)
 
 
-@page("GET", "POST")
-def definition(request: PageRequest, slug: str) -> HttpResponse:
-    found = _pipeline(slug)
-    rules.require(request.user, "pipeline.write")
-    assert found.revision is not None, "every pipeline is created with a revision"
-    start = {"yaml": found.revision.yaml, "expected": found.revision.number}
-    form = DefinitionForm(request.POST or None, initial=start)
-    refused = None
-    if request.method == "POST" and form.is_valid():
-        written = form.cleaned_data
-        try:
-            revision = definitions.revise(
-                found, written["yaml"], by=request.user, expected=written["expected"]
-            )
-        except SluiceError as error:
-            refused = error
-        else:
-            said = (
-                f"Saved as revision {revision.number}."
-                if revision.number != written["expected"]
-                else "The text is the same: nothing was saved."
-            )
-            return done(request, said, "pipelines:pipeline", found.slug)
-    context = {"pipeline": found, "form": form, "text": form["yaml"].value() or ""}
-    return shown(request, "pipelines/definition.html", context, refused)
-
-
-@page("GET")
-def revision(request: PageRequest, slug: str, number: int) -> HttpResponse:
-    found = one(
-        Revision.objects.select_related("pipeline__revision", "created_by"),
-        f"There is no revision {number} of a pipeline “{slug[:64]}”.",
-        pipeline__slug=slug,
-        number=number,
-    )
-    context: dict[str, Any] = {
-        "revision": found,
-        "pipeline": found.pipeline,
-        "title": f"Revision {found.number}",
-        "runs": found.runs.select_related("started_by").order_by("-number")[:20],
-    }
-    return render(request, "pipelines/revision.html", context)
-
-
-def _pipeline(slug: str) -> Pipeline:
-    return one(
-        Pipeline.objects.select_related("revision__created_by", "created_by"),
-        f"There is no pipeline “{slug[:64]}”.",
-        slug=slug,
-    )
+def _upstreams(pipeline: Pipeline, drawn: ShownGraph | None) -> list[Upstreams]:
+    """The pipelines that this one takes input from, each once, with the references to it."""
+    sources: dict[str, list[str]] = {}
+    for upstream in pipeline.upstreams.all():
+        sources.setdefault(upstream.slug, []).append(upstream.source)
+    known = existing(sources)
+    found = drawn.report.references if drawn and drawn.report else None
+    return [
+        Upstreams(
+            slug,
+            slug in known,
+            names,
+            sum(each.pipeline == slug for each in found) if found is not None else None,
+        )
+        for slug, names in sources.items()
+    ]

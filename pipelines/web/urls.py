@@ -5,7 +5,7 @@ No pipeline's id begins with a hyphen, so /-/ is free for pages of the list itse
 
 from django.urls import path
 
-from pipelines.web import artifacts, jobs, pipelines, runs
+from pipelines.web import artifacts, editor, jobs, language, pipelines, revisions, runs
 
 app_name = "pipelines"
 
@@ -16,10 +16,19 @@ JOB = f"{RUN}/jobs/<str:stage>/<str:job>"
 urlpatterns = [
     # Pipelines
     path("", pipelines.pipeline_list, name="pipeline_list"),
-    path("-/new/", pipelines.pipeline_new, name="pipeline_new"),
+    path("-/new/", editor.pipeline_new, name="pipeline_new"),
+    path("-/check/", editor.definition_check, name="definition_check"),
+    path("-/language/", language.language, name="language"),
     path(f"{PIPELINE}/", pipelines.pipeline, name="pipeline"),
-    path(f"{PIPELINE}/definition/", pipelines.definition, name="definition"),
-    path(f"{PIPELINE}/revisions/<int:number>/", pipelines.revision, name="revision"),
+    path(f"{PIPELINE}/definition/", editor.definition, name="definition"),
+    # Revisions
+    path(f"{PIPELINE}/revisions/diff/", revisions.revision_choose, name="revision_choose"),
+    path(f"{PIPELINE}/revisions/<int:number>/", revisions.revision, name="revision"),
+    path(
+        f"{PIPELINE}/revisions/<int:old>/diff/<int:new>/",
+        revisions.revision_diff,
+        name="revision_diff",
+    ),
     # Runs
     path(f"{PIPELINE}/runs/start/", runs.run_start, name="run_start"),
     path(f"{RUN}/", runs.run, name="run"),

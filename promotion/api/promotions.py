@@ -15,7 +15,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import caller
-from pipelines.api.base import ApiView, NoBody, StrictSerializer, idempotent, page, query, read
+from pipelines.api.base import (
+    ApiView,
+    NoBody,
+    StrictSerializer,
+    entity_tag,
+    idempotent,
+    page,
+    query,
+    read,
+    require_match,
+)
 from pipelines.api.schema import IDEMPOTENCY, operation, page_of, shape
 from pipelines.errors import Invalid
 from promotion import plans, policies, promoting
@@ -36,7 +46,7 @@ from promotion.api.shapes import (
 )
 from promotion.ledger import history
 from promotion.models import Environment, LedgerEntry, Placement, Promotion, PromotionState
-from promotion.rules import require
+from promotion.rules import may, require
 
 TAG = "Promotion"
 AUDIT = "Audit"
@@ -135,15 +145,19 @@ class PolicyView(ApiView):
     @operation(
         "Make a new revision of an environment's policy",
         {200: shape(PolicyAnswer)},
-        refusals=(404, 415, 422),
+        refusals=(404, 412, 415, 422),
         body=dict[str, Any],
+        headers={"If-Match": "The environment's ETag: refuse when it was changed since."},
         tag=TAG,
     )
     def put(self, request: Request, environment: str) -> Response:
         if not isinstance(request.data, dict):
             raise Invalid("A policy is a JSON object.")
         found = lookups.environment(environment)
-        revision = policies.set_policy(found, request.data, by=caller(request))
+        expected = None
+        if require_match(request, entity_tag(environment_answer(found)), found.name):
+            expected = found.policy.number if found.policy else None
+        revision = policies.set_policy(found, request.data, by=caller(request), expected=expected)
         return Response(policy_answer(revision))
 
 
@@ -205,7 +219,10 @@ class PromotionsView(ApiView):
         if awaiting := wanted.get("awaiting"):
             if awaiting != "me":
                 raise Invalid("awaiting knows one value: me.")
-            rows = rows.filter(pk__in=Promotion.objects.awaiting(caller(request)).values("pk"))
+            waiting = Promotion.objects.awaiting(caller(request))
+            rows = rows.filter(pk__in=waiting.values("pk"))
+            if not may(caller(request), "promotion.decide"):
+                rows = rows.none()
         return page(self, request, rows, listed_promotion)
 
     @operation(
@@ -338,9 +355,6 @@ class CsvRenderer(BaseRenderer):
 
     media_type = "text/csv"
     format = "csv"
-
-    def render(self, data: Any, media_type: Any = None, renderer_context: Any = None) -> bytes:
-        return json.dumps(data).encode()
 
 
 class LinesRenderer(CsvRenderer):

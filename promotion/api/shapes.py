@@ -148,7 +148,9 @@ def version_answer(version: Version) -> VersionAnswer:
                 "size": file.blob.size,
                 "sha256": file.blob.sha256,
                 "md5": file.blob.md5,
-                "download_url": links.absolute(reverse("api:version-file", args=[*names, file.path])),
+                "download_url": links.absolute(
+                    reverse("api:version-file", args=[*names, file.path])
+                ),
             }
             for file in version.files.all()
         ],

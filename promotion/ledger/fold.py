@@ -17,6 +17,7 @@ class Folded:
 
     repositories: dict[str, str] = field(default_factory=dict)
     versions: dict[Key, str] = field(default_factory=dict)
+    bundles: dict[Key, str | None] = field(default_factory=dict)
     recalls: set[Key] = field(default_factory=set)
     evidence: set[Key] = field(default_factory=set)
     environments: dict[str, int] = field(default_factory=dict)
@@ -55,6 +56,7 @@ def _apply(state: Folded, type_: str, actor: Any, data: Mapping[str, Any]) -> No
             state.repositories[data["repository"]] = data["kind"]
         case "version.published":
             state.versions[_version(data)] = data["manifest_digest"]
+            state.bundles[_version(data)] = data["bundle"]
         case "version.recalled":
             state.recalls.add(_version(data))
         case "evidence.added":

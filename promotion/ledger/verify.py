@@ -158,6 +158,11 @@ def _state_findings(folded: Folded) -> Iterator[str]:
         folded.versions,
         {row[:3]: row[3] for row in Version.objects.values_list(*names, "manifest_digest")},
     )
+    yield from _compare(
+        "bundle of version",
+        folded.bundles,
+        {row[:3]: row[3] for row in Version.objects.values_list(*names, "bundle_id")},
+    )
     recalled = Version.objects.filter(state=VersionState.RECALLED).values_list(*names)
     yield from _compare_sets("recall", folded.recalls, set(recalled))
     evidence = Evidence.objects.values_list(*version, "predicate_type", "digest")

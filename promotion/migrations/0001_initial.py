@@ -7,325 +7,845 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('pipelines', '0001_initial'),
+        ("pipelines", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Environment',
+            name="Environment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,63}\\Z', 'Starts with a-z or 0-9, then also . _ - and at most 64 characters.', code='invalid_slug')])),
-                ('rank', models.PositiveIntegerField(help_text='Lower comes first on the way to production.')),
-                ('description', models.CharField(blank=True, max_length=500)),
-                ('created_at', models.DateTimeField()),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=64,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9][a-z0-9._-]{0,63}\\Z",
+                                "Starts with a-z or 0-9, then also . _ - and at most 64 characters.",
+                                code="invalid_slug",
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "rank",
+                    models.PositiveIntegerField(
+                        help_text="Lower comes first on the way to production."
+                    ),
+                ),
+                ("description", models.CharField(blank=True, max_length=500)),
+                ("created_at", models.DateTimeField()),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['rank', 'name'],
+                "ordering": ["rank", "name"],
             },
         ),
         migrations.CreateModel(
-            name='LedgerHead',
+            name="LedgerHead",
             fields=[
-                ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
-                ('size', models.PositiveBigIntegerField(default=0)),
-                ('root', models.CharField(help_text='RFC 6962 Merkle tree hash, hex.', max_length=64)),
-                ('frontier', models.JSONField(default=list, help_text='Roots of the perfect subtrees from left to right, hex.')),
+                (
+                    "id",
+                    models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False),
+                ),
+                ("size", models.PositiveBigIntegerField(default=0)),
+                (
+                    "root",
+                    models.CharField(help_text="RFC 6962 Merkle tree hash, hex.", max_length=64),
+                ),
+                (
+                    "frontier",
+                    models.JSONField(
+                        default=list,
+                        help_text="Roots of the perfect subtrees from left to right, hex.",
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='the_ledger_has_one_head')],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("id", 1)), name="the_ledger_has_one_head"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='PolicyRevision',
+            name="PolicyRevision",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('rules', models.TextField(help_text='Canonical JSON; gates.py says what it may hold.')),
-                ('digest', models.CharField(help_text='sha256:… of the rules.', max_length=71)),
-                ('created_at', models.DateTimeField()),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('environment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='policy_revisions', to='promotion.environment')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "rules",
+                    models.TextField(help_text="Canonical JSON; gates.py says what it may hold."),
+                ),
+                ("digest", models.CharField(help_text="sha256:… of the rules.", max_length=71)),
+                ("created_at", models.DateTimeField()),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="policy_revisions",
+                        to="promotion.environment",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-number'],
+                "ordering": ["-number"],
             },
         ),
         migrations.AddField(
-            model_name='environment',
-            name='policy',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='current_of', to='promotion.policyrevision'),
+            model_name="environment",
+            name="policy",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="current_of",
+                to="promotion.policyrevision",
+            ),
         ),
         migrations.CreateModel(
-            name='Promotion',
+            name="Promotion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('promotion', 'Promotion'), ('rollback', 'Rollback')], default='promotion', max_length=10)),
-                ('plan', models.TextField(help_text='Canonical JSON: what will happen, exactly.')),
-                ('plan_digest', models.CharField(help_text='sha256:… of the plan.', max_length=71)),
-                ('comment', models.TextField(blank=True)),
-                ('requested_at', models.DateTimeField()),
-                ('expires_at', models.DateTimeField()),
-                ('state', models.CharField(choices=[('requested', 'Requested'), ('approved', 'Approved'), ('executing', 'Executing'), ('completed', 'Completed'), ('rejected', 'Rejected'), ('withdrawn', 'Withdrawn'), ('expired', 'Expired'), ('stale', 'Stale'), ('failed', 'Failed'), ('errored', 'Errored')], default='requested', max_length=10)),
-                ('gates', models.JSONField(default=list, help_text='The gates as last computed and kept.')),
-                ('reason', models.TextField(blank=True, help_text='Why it was refused, went stale or failed.')),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('attempt', models.PositiveIntegerField(default=0)),
-                ('decided_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('environment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='promotions', to='promotion.environment')),
-                ('policy', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='promotion.policyrevision')),
-                ('requested_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("promotion", "Promotion"), ("rollback", "Rollback")],
+                        default="promotion",
+                        max_length=10,
+                    ),
+                ),
+                ("plan", models.TextField(help_text="Canonical JSON: what will happen, exactly.")),
+                ("plan_digest", models.CharField(help_text="sha256:… of the plan.", max_length=71)),
+                ("comment", models.TextField(blank=True)),
+                ("requested_at", models.DateTimeField()),
+                ("expires_at", models.DateTimeField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("requested", "Requested"),
+                            ("approved", "Approved"),
+                            ("executing", "Executing"),
+                            ("completed", "Completed"),
+                            ("rejected", "Rejected"),
+                            ("withdrawn", "Withdrawn"),
+                            ("expired", "Expired"),
+                            ("stale", "Stale"),
+                            ("failed", "Failed"),
+                            ("errored", "Errored"),
+                        ],
+                        default="requested",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "gates",
+                    models.JSONField(
+                        default=list, help_text="The gates as last computed and kept."
+                    ),
+                ),
+                (
+                    "reason",
+                    models.TextField(
+                        blank=True, help_text="Why it was refused, went stale or failed."
+                    ),
+                ),
+                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                ("attempt", models.PositiveIntegerField(default=0)),
+                ("decided_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="promotions",
+                        to="promotion.environment",
+                    ),
+                ),
+                (
+                    "policy",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="promotion.policyrevision",
+                    ),
+                ),
+                (
+                    "requested_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Approval',
+            name="Approval",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('decision', models.CharField(choices=[('approve', 'Approved'), ('reject', 'Rejected')], max_length=10)),
-                ('plan_digest', models.CharField(max_length=71)),
-                ('comment', models.TextField(blank=True)),
-                ('at', models.DateTimeField()),
-                ('by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('promotion', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='approvals', to='promotion.promotion')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "decision",
+                    models.CharField(
+                        choices=[("approve", "Approved"), ("reject", "Rejected")], max_length=10
+                    ),
+                ),
+                ("plan_digest", models.CharField(max_length=71)),
+                ("comment", models.TextField(blank=True)),
+                ("at", models.DateTimeField()),
+                (
+                    "by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "promotion",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="approvals",
+                        to="promotion.promotion",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Repository',
+            name="Repository",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,63}\\Z', 'Starts with a-z or 0-9, then also . _ - and at most 64 characters.', code='invalid_slug')])),
-                ('kind', models.CharField(choices=[('generic', 'Files'), ('docker', 'Container images')], default='generic', max_length=10)),
-                ('description', models.CharField(blank=True, max_length=500)),
-                ('created_at', models.DateTimeField()),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=64,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9][a-z0-9._-]{0,63}\\Z",
+                                "Starts with a-z or 0-9, then also . _ - and at most 64 characters.",
+                                code="invalid_slug",
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("generic", "Files"), ("docker", "Container images")],
+                        default="generic",
+                        max_length=10,
+                    ),
+                ),
+                ("description", models.CharField(blank=True, max_length=500)),
+                ("created_at", models.DateTimeField()),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'repositories',
-                'ordering': ['name'],
+                "verbose_name_plural": "repositories",
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='Package',
+            name="Package",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=64, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,63}\\Z', 'Starts with a-z or 0-9, then also . _ - and at most 64 characters.', code='invalid_slug')])),
-                ('created_at', models.DateTimeField()),
-                ('repository', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='packages', to='promotion.repository')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=64,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9][a-z0-9._-]{0,63}\\Z",
+                                "Starts with a-z or 0-9, then also . _ - and at most 64 characters.",
+                                code="invalid_slug",
+                            )
+                        ],
+                    ),
+                ),
+                ("created_at", models.DateTimeField()),
+                (
+                    "repository",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="packages",
+                        to="promotion.repository",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['repository__name', 'name'],
+                "ordering": ["repository__name", "name"],
             },
         ),
         migrations.CreateModel(
-            name='Version',
+            name="Version",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=128, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\\Z', 'Starts with a letter or digit, then also . _ + - and at most 128 characters.', code='invalid_version')])),
-                ('manifest', models.TextField(help_text='Canonical JSON of the files or the image digest.')),
-                ('manifest_digest', models.CharField(help_text='sha256:… of the manifest.', max_length=71)),
-                ('bundle_name', models.CharField(blank=True, max_length=255)),
-                ('image', models.CharField(blank=True, max_length=500)),
-                ('image_tag', models.CharField(blank=True, max_length=128)),
-                ('provenance', models.JSONField(default=dict, help_text='Pipeline, run, revision, commit.')),
-                ('notes', models.TextField(blank=True)),
-                ('published_at', models.DateTimeField()),
-                ('state', models.CharField(choices=[('published', 'Published'), ('recalled', 'Recalled')], default='published', max_length=10)),
-                ('recalled_at', models.DateTimeField(blank=True, null=True)),
-                ('recall_reason', models.TextField(blank=True)),
-                ('artifact', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='pipelines.artifact')),
-                ('bundle', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.blob')),
-                ('package', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='promotion.package')),
-                ('published_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('recalled_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('replacement', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='promotion.version')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=128,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\\Z",
+                                "Starts with a letter or digit, then also . _ + - and at most 128 characters.",
+                                code="invalid_version",
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "manifest",
+                    models.TextField(help_text="Canonical JSON of the files or the image digest."),
+                ),
+                (
+                    "manifest_digest",
+                    models.CharField(help_text="sha256:… of the manifest.", max_length=71),
+                ),
+                ("bundle_name", models.CharField(blank=True, max_length=255)),
+                ("image", models.CharField(blank=True, max_length=500)),
+                ("image_tag", models.CharField(blank=True, max_length=128)),
+                (
+                    "provenance",
+                    models.JSONField(default=dict, help_text="Pipeline, run, revision, commit."),
+                ),
+                ("notes", models.TextField(blank=True)),
+                ("published_at", models.DateTimeField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("published", "Published"), ("recalled", "Recalled")],
+                        default="published",
+                        max_length=10,
+                    ),
+                ),
+                ("recalled_at", models.DateTimeField(blank=True, null=True)),
+                ("recall_reason", models.TextField(blank=True)),
+                (
+                    "artifact",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="versions",
+                        to="pipelines.artifact",
+                    ),
+                ),
+                (
+                    "bundle",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="pipelines.blob",
+                    ),
+                ),
+                (
+                    "package",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="versions",
+                        to="promotion.package",
+                    ),
+                ),
+                (
+                    "published_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "recalled_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "replacement",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="promotion.version",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Selection',
+            name="Selection",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('consumer', models.CharField(blank=True, max_length=200)),
-                ('manifest_digest', models.CharField(max_length=71)),
-                ('ledger_size', models.PositiveBigIntegerField(help_text='How many ledger entries there were when the version was picked.')),
-                ('receipt', models.TextField(help_text='Canonical JSON of the answer, without its signature.')),
-                ('signature', models.CharField(help_text='Ed25519 over the receipt, base64.', max_length=200)),
-                ('at', models.DateTimeField()),
-                ('by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('environment', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='selections', to='promotion.environment')),
-                ('version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='selections', to='promotion.version')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("consumer", models.CharField(blank=True, max_length=200)),
+                ("manifest_digest", models.CharField(max_length=71)),
+                (
+                    "ledger_size",
+                    models.PositiveBigIntegerField(
+                        help_text="How many ledger entries there were when the version was picked."
+                    ),
+                ),
+                (
+                    "receipt",
+                    models.TextField(
+                        help_text="Canonical JSON of the answer, without its signature."
+                    ),
+                ),
+                (
+                    "signature",
+                    models.CharField(help_text="Ed25519 over the receipt, base64.", max_length=200),
+                ),
+                ("at", models.DateTimeField()),
+                (
+                    "by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="selections",
+                        to="promotion.environment",
+                    ),
+                ),
+                (
+                    "version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="selections",
+                        to="promotion.version",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='PromotionItem',
+            name="PromotionItem",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('package', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='promotion.package')),
-                ('promotion', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='items', to='promotion.promotion')),
-                ('replaces', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='promotion.version')),
-                ('version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='promotion_items', to='promotion.version')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "package",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="promotion.package",
+                    ),
+                ),
+                (
+                    "promotion",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="items",
+                        to="promotion.promotion",
+                    ),
+                ),
+                (
+                    "replaces",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="promotion.version",
+                    ),
+                ),
+                (
+                    "version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="promotion_items",
+                        to="promotion.version",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Placement',
+            name="Placement",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('since', models.DateTimeField()),
-                ('until', models.DateTimeField(blank=True, null=True)),
-                ('recorded_at', models.DateTimeField()),
-                ('environment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='placements', to='promotion.environment')),
-                ('package', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='placements', to='promotion.package')),
-                ('promotion', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='placements', to='promotion.promotion')),
-                ('version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='placements', to='promotion.version')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("since", models.DateTimeField()),
+                ("until", models.DateTimeField(blank=True, null=True)),
+                ("recorded_at", models.DateTimeField()),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="placements",
+                        to="promotion.environment",
+                    ),
+                ),
+                (
+                    "package",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="placements",
+                        to="promotion.package",
+                    ),
+                ),
+                (
+                    "promotion",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="placements",
+                        to="promotion.promotion",
+                    ),
+                ),
+                (
+                    "version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="placements",
+                        to="promotion.version",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-since', '-id'],
+                "ordering": ["-since", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='Evidence',
+            name="Evidence",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('predicate_type', models.CharField(max_length=255)),
-                ('result', models.CharField(blank=True, max_length=40)),
-                ('payload', models.TextField(help_text='Canonical JSON of the whole statement.')),
-                ('digest', models.CharField(help_text='sha256:… of the payload.', max_length=71)),
-                ('added_at', models.DateTimeField()),
-                ('added_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='evidence', to='promotion.version')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("predicate_type", models.CharField(max_length=255)),
+                ("result", models.CharField(blank=True, max_length=40)),
+                ("payload", models.TextField(help_text="Canonical JSON of the whole statement.")),
+                ("digest", models.CharField(help_text="sha256:… of the payload.", max_length=71)),
+                ("added_at", models.DateTimeField()),
+                (
+                    "added_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="evidence",
+                        to="promotion.version",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'evidence',
-                'ordering': ['id'],
+                "verbose_name_plural": "evidence",
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='VersionFile',
+            name="VersionFile",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('path', models.CharField(max_length=1024)),
-                ('executable', models.BooleanField(default=False)),
-                ('blob', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.blob')),
-                ('version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='files', to='promotion.version')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("path", models.CharField(max_length=1024)),
+                ("executable", models.BooleanField(default=False)),
+                (
+                    "blob",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="pipelines.blob",
+                    ),
+                ),
+                (
+                    "version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="files",
+                        to="promotion.version",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['path'],
+                "ordering": ["path"],
             },
         ),
         migrations.CreateModel(
-            name='LedgerEntry',
+            name="LedgerEntry",
             fields=[
-                ('sequence', models.PositiveBigIntegerField(primary_key=True, serialize=False)),
-                ('body', models.BinaryField(help_text='RFC 8785 canonical JSON.')),
-                ('leaf_hash', models.CharField(help_text='RFC 6962 leaf hash of the body, hex.', max_length=64)),
-                ('type', models.CharField(max_length=64)),
-                ('repository', models.CharField(blank=True, max_length=64)),
-                ('package', models.CharField(blank=True, max_length=64)),
-                ('environment', models.CharField(blank=True, max_length=64)),
-                ('at', models.DateTimeField()),
-                ('actor', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("sequence", models.PositiveBigIntegerField(primary_key=True, serialize=False)),
+                ("body", models.BinaryField(help_text="RFC 8785 canonical JSON.")),
+                (
+                    "leaf_hash",
+                    models.CharField(
+                        help_text="RFC 6962 leaf hash of the body, hex.", max_length=64
+                    ),
+                ),
+                ("type", models.CharField(max_length=64)),
+                ("repository", models.CharField(blank=True, max_length=64)),
+                ("package", models.CharField(blank=True, max_length=64)),
+                ("environment", models.CharField(blank=True, max_length=64)),
+                ("at", models.DateTimeField()),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'ledger entries',
-                'ordering': ['-sequence'],
-                'indexes': [models.Index(fields=['type', '-sequence'], name='ledger_by_type'), models.Index(fields=['actor', '-sequence'], name='ledger_by_actor'), models.Index(fields=['repository', 'package', '-sequence'], name='ledger_by_package'), models.Index(fields=['environment', '-sequence'], name='ledger_by_environment'), models.Index(fields=['at'], name='ledger_by_time')],
+                "verbose_name_plural": "ledger entries",
+                "ordering": ["-sequence"],
+                "indexes": [
+                    models.Index(fields=["type", "-sequence"], name="ledger_by_type"),
+                    models.Index(fields=["actor", "-sequence"], name="ledger_by_actor"),
+                    models.Index(
+                        fields=["repository", "package", "-sequence"], name="ledger_by_package"
+                    ),
+                    models.Index(fields=["environment", "-sequence"], name="ledger_by_environment"),
+                    models.Index(fields=["at"], name="ledger_by_time"),
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='policyrevision',
-            constraint=models.UniqueConstraint(fields=('environment', 'number'), name='one_policy_per_environment_and_number'),
+            model_name="policyrevision",
+            constraint=models.UniqueConstraint(
+                fields=("environment", "number"), name="one_policy_per_environment_and_number"
+            ),
         ),
         migrations.AddIndex(
-            model_name='promotion',
-            index=models.Index(fields=['state', '-id'], name='promotions_by_state'),
+            model_name="promotion",
+            index=models.Index(fields=["state", "-id"], name="promotions_by_state"),
         ),
         migrations.AddIndex(
-            model_name='promotion',
-            index=models.Index(fields=['environment', '-id'], name='promotions_of_environment'),
+            model_name="promotion",
+            index=models.Index(fields=["environment", "-id"], name="promotions_of_environment"),
         ),
         migrations.AddConstraint(
-            model_name='promotion',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['requested', 'approved', 'executing', 'completed', 'rejected', 'withdrawn', 'expired', 'stale', 'failed', 'errored'])), name='promotion_state_is_known'),
+            model_name="promotion",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "state__in",
+                        [
+                            "requested",
+                            "approved",
+                            "executing",
+                            "completed",
+                            "rejected",
+                            "withdrawn",
+                            "expired",
+                            "stale",
+                            "failed",
+                            "errored",
+                        ],
+                    )
+                ),
+                name="promotion_state_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='promotion',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['promotion', 'rollback'])), name='promotion_kind_is_known'),
+            model_name="promotion",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kind__in", ["promotion", "rollback"])),
+                name="promotion_kind_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='approval',
-            constraint=models.UniqueConstraint(fields=('promotion', 'by'), name='one_decision_per_promotion_and_person'),
+            model_name="approval",
+            constraint=models.UniqueConstraint(
+                fields=("promotion", "by"), name="one_decision_per_promotion_and_person"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='repository',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['generic', 'docker'])), name='repository_kind_is_known'),
+            model_name="repository",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kind__in", ["generic", "docker"])),
+                name="repository_kind_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='package',
-            constraint=models.UniqueConstraint(fields=('repository', 'name'), name='one_package_per_repository_and_name'),
+            model_name="package",
+            constraint=models.UniqueConstraint(
+                fields=("repository", "name"), name="one_package_per_repository_and_name"
+            ),
         ),
         migrations.AddIndex(
-            model_name='version',
-            index=models.Index(fields=['package', '-id'], name='versions_of_package_newest_1st'),
+            model_name="version",
+            index=models.Index(fields=["package", "-id"], name="versions_of_package_newest_1st"),
         ),
         migrations.AddConstraint(
-            model_name='version',
-            constraint=models.UniqueConstraint(fields=('package', 'name'), name='one_version_per_package_and_name'),
+            model_name="version",
+            constraint=models.UniqueConstraint(
+                fields=("package", "name"), name="one_version_per_package_and_name"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='version',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['published', 'recalled'])), name='version_state_is_known'),
+            model_name="version",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("state__in", ["published", "recalled"])),
+                name="version_state_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='version',
-            constraint=models.CheckConstraint(condition=models.Q(('bundle__isnull', False), models.Q(('image', ''), _negated=True), _connector='OR'), name='version_holds_files_or_an_image'),
+            model_name="version",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("bundle__isnull", False),
+                    models.Q(("image", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="version_holds_files_or_an_image",
+            ),
         ),
         migrations.AddIndex(
-            model_name='selection',
-            index=models.Index(fields=['version', '-id'], name='selections_of_version'),
+            model_name="selection",
+            index=models.Index(fields=["version", "-id"], name="selections_of_version"),
         ),
         migrations.AddConstraint(
-            model_name='promotionitem',
-            constraint=models.UniqueConstraint(fields=('promotion', 'package'), name='one_item_per_promotion_and_package'),
+            model_name="promotionitem",
+            constraint=models.UniqueConstraint(
+                fields=("promotion", "package"), name="one_item_per_promotion_and_package"
+            ),
         ),
         migrations.AddIndex(
-            model_name='placement',
-            index=models.Index(fields=['environment', 'package', '-since'], name='placements_by_time'),
+            model_name="placement",
+            index=models.Index(
+                fields=["environment", "package", "-since"], name="placements_by_time"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='placement',
-            constraint=models.UniqueConstraint(condition=models.Q(('until__isnull', True)), fields=('package', 'environment'), name='one_current_placement_per_package_and_environment'),
+            model_name="placement",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("until__isnull", True)),
+                fields=("package", "environment"),
+                name="one_current_placement_per_package_and_environment",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='placement',
-            constraint=models.CheckConstraint(condition=models.Q(('until__isnull', True), ('until__gte', models.F('since')), _connector='OR'), name='placement_ends_after_it_begins'),
+            model_name="placement",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("until__isnull", True), ("until__gte", models.F("since")), _connector="OR"
+                ),
+                name="placement_ends_after_it_begins",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='evidence',
-            constraint=models.UniqueConstraint(fields=('version', 'predicate_type', 'digest'), name='one_evidence_per_version_type_and_digest'),
+            model_name="evidence",
+            constraint=models.UniqueConstraint(
+                fields=("version", "predicate_type", "digest"),
+                name="one_evidence_per_version_type_and_digest",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='versionfile',
-            constraint=models.UniqueConstraint(fields=('version', 'path'), name='one_file_per_version_and_path'),
+            model_name="versionfile",
+            constraint=models.UniqueConstraint(
+                fields=("version", "path"), name="one_file_per_version_and_path"
+            ),
         ),
     ]

@@ -1,5 +1,6 @@
 """The API as one person uses it. Every answer is held against the published schema."""
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,20 +52,21 @@ class Api:
         data: Any = b"",
         *,
         content_type: str = "application/json",
+        arrives: bytes | None = None,
         **headers: str,
     ) -> Answer:
-        """Send raw bytes, or a JSON body where `data` is anything else. Headers: If_Match=…"""
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        """Send raw bytes, or a JSON body where `data` is anything else. Headers: If_Match=…
+
+        `arrives`: what is read of the body when the connection breaks before its end.
+        """
+        sent = {"Content-Type": content_type} | {name.replace("_", "-"): value for name, value in headers.items()}
         if self.token is not None:
             sent.setdefault("Authorization", f"Bearer {self.token}")
         url = path if path.startswith("/") else V1 + path
         body = data if isinstance(data, bytes) else json.dumps(data).encode()
-        response: Any = self.client.generic(method, url, body, content_type, headers=sent)
-        if response.streaming:
-            content = b"".join(response.streaming_content)
-            response.close()
-        else:
-            content = response.content
+        short: Any = {} if arrives is None else {"wsgi.input": io.BytesIO(arrives)}
+        response: Any = self.client.generic(method, url, body, content_type, headers=sent, **short)
+        content = b"".join(response.streaming_content) if response.streaming else response.content
         hold_against_schema(method, url, response)
         _hold_together(response, content)
         return Answer(response.status_code, response.headers, content)
@@ -87,11 +89,14 @@ class Api:
         status: int,
         code: str,
         content_type: str = "application/json",
+        arrives: bytes | None = None,
         **headers: str,
     ) -> dict[str, Any]:
         """The problem document of a call that is refused and leaves everything as it was."""
         with nothing_changes():
-            answer = self.call(method, path, data, content_type=content_type, **headers)
+            answer = self.call(
+                method, path, data, content_type=content_type, arrives=arrives, **headers
+            )
         return problem(answer, status, code)
 
 
@@ -117,9 +122,9 @@ def paths_at_fault(document: Mapping[str, Any]) -> set[str]:
 
 
 def token_for(user: User, *, lifetime: timedelta | None = None) -> str:
-    """A token whose last use is known already, so that using it writes nothing."""
+    """A token whose last use need not be written down, so that using it changes nothing."""
     token, secret = tokens.issue(user, name="test", lifetime=lifetime)
-    Token.objects.filter(pk=token.pk).update(last_used_at=timezone.now())
+    Token.objects.filter(pk=token.pk).update(last_used_at=timezone.now() + timedelta(days=1))
     return secret
 
 

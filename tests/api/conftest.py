@@ -1,15 +1,19 @@
 """People who call the API, and a site on which every call has something to work on."""
 
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from django.db import transaction
+from pytest_django.plugin import DjangoDbBlocker
 
 from pipelines import artifacts, blobs, runs
 from pipelines.models import Artifact, ExecutionState, Run
 from promotion import publishing, selection
 from promotion.models import Promotion, PromotionState, Selection, Version
 from tests.api.caller import Api, token_for
-from tests.cast import Site, external_run, make_pipeline, work_off
+from tests.cast import Site, external_run, make_pipeline, make_site, work_off
 
 GATED = """
 stages:
@@ -27,6 +31,8 @@ IMAGE = "registry.example/shop/web:1.0@sha256:" + "a1" * 32
 
 @dataclass(frozen=True)
 class People:
+    """Everybody's door to the API."""
+
     ada: Api
     ben: Api
     cleo: Api
@@ -39,12 +45,6 @@ class People:
     def of(self, name: str) -> Api:
         found: Api = getattr(self, name)
         return found
-
-
-@pytest.fixture
-def people(site: Site) -> People:
-    tokens = {name: Api(token_for(user)) for name, user in site.cast.everyone().items()}
-    return People(**tokens, nobody=Api())
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,6 @@ class Things:
     requested: Promotion
     failed: Promotion
     selection: Selection
-
-    def fill(self, path: str) -> str:
-        """An address of the schema's path that is there. Which one of several: see calls.py."""
-        return path.format(**self.names)
 
     @property
     def names(self) -> dict[str, object]:
@@ -87,19 +83,24 @@ class Things:
             "failed": self.failed.pk,
             "selection": self.selection.pk,
             "plan_digest": self.requested.plan_digest,
+            "gated_pipeline": "gated",
+            "published": self.version.artifact_id,
         }
 
 
-@pytest.fixture
-def things(site: Site) -> Things:
+def make_things() -> Things:
+    site = make_site()
     cast = site.cast
     version = site.publish("1.0.0", files={"bin/run.sh": b"echo 1", "readme.txt": b"one"})
     recalled = site.publish("0.9.0")
     publishing.recall(recalled, by=cast.ben, reason="It loses data.", replacement=version)
-    site.promote(site.staging, version)
+    second = site.publish("1.0.1")
+    for placed in (version, second):
+        site.promote(site.staging, placed)
+        site.promote(site.production, placed)
     newer = site.publish("1.1.0")
     requested = site.request(site.staging, newer)
-    failed = site.request(site.production, version)
+    failed = site.request(site.staging, version)
     Promotion.objects.filter(pk=failed.pk).update(state=PromotionState.FAILED)
     images = external_run(cast.ada, site.pipeline)
     place = artifacts.Place("build", "build", "push")
@@ -125,3 +126,30 @@ def things(site: Site) -> Things:
             version.package, selection.Query(environment="staging"), by=cast.production
         ),
     )
+
+
+@pytest.fixture(scope="module")
+def made_once(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[tuple[Things, dict[str, str]]]:
+    """Things and tokens for all tests of a module: each test's own transaction lies inside."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        things = make_things()
+        yield things, {name: token_for(user) for name, user in things.site.cast.everyone().items()}
+        transaction.set_rollback(True)
+
+
+@pytest.fixture
+def things(made_once: tuple[Things, dict[str, str]], db: None) -> Things:
+    # Copied, because the verbs refresh the rows that they are given.
+    return copy.deepcopy(made_once[0])
+
+
+@pytest.fixture
+def site(things: Things) -> Site:
+    return things.site
+
+
+@pytest.fixture
+def people(made_once: tuple[Things, dict[str, str]], db: None) -> People:
+    return People(**{name: Api(token) for name, token in made_once[1].items()}, nobody=Api())

@@ -55,6 +55,6 @@ def hold_against_schema(method: str, url: str, response: HttpResponseBase) -> No
         assert not getattr(response, "content", b""), f"{method} {path} {status} has no body"
         return
     assert form in content, f"{method} {path} {status} is {form}; described: {sorted(content)}"
-    if form.endswith("json") and method != "HEAD":
+    if form in {"application/json", "application/problem+json"} and method != "HEAD":
         schema = {**content[form]["schema"], "components": document()["components"]}
         Draft202012Validator(schema).validate(response.json())  # type: ignore[attr-defined]

@@ -39,7 +39,8 @@ stages:
 
 def in_state(row: Stateful, state: S) -> Any:
     """The row as if it had come to `state`, past the machine."""
-    type(row)._default_manager.filter(pk=row.pk).update(state=state)
+    manager: Any = type(row)._default_manager
+    manager.filter(pk=row.pk).update(state=state)
     row.refresh_from_db()
     return row
 
@@ -76,9 +77,7 @@ def test_a_row_moves_along_every_edge(run: Run, noun: str, before: S, to: S) -> 
 
 
 @pytest.mark.parametrize("noun", ["run", "job", "step"])
-@pytest.mark.parametrize(
-    ("before", "to"), [(a, b) for a, b in product(S, S) if b not in a.targets]
-)
+@pytest.mark.parametrize(("before", "to"), [(a, b) for a, b in product(S, S) if b not in a.targets])
 def test_a_row_moves_along_nothing_else(run: Run, noun: str, before: S, to: S) -> None:
     row = in_state(row_of(run, noun), before)
     refusal = refused(WrongState, lambda: move(row, to, error="why"))
@@ -137,9 +136,7 @@ def test_nobody_finishes_a_run_that_runs_inside(site: Site, run: Run, state: S) 
 
 
 @pytest.mark.parametrize("state", S)
-@pytest.mark.parametrize(
-    ("verb", "to"), [(runs.pass_job, S.QUEUED), (runs.refuse_job, S.FAILED)]
-)
+@pytest.mark.parametrize(("verb", "to"), [(runs.pass_job, S.QUEUED), (runs.refuse_job, S.FAILED)])
 def test_a_job_is_decided_on_while_it_waits_and_never_else(
     site: Site, run: Run, verb: Callable[..., Job], to: S, state: S
 ) -> None:

@@ -1,9 +1,11 @@
-"""A site on which everything has happened once: what `verify` is asked about, and what is sealed."""
+"""A site on which everything has happened once, for `verify` to check and for seals to keep."""
+
+from django.conf import settings
 
 from accounts.models import Role, User
 from pipelines import artifacts, runs
 from pipelines.models import Artifact, ExecutionState
-from promotion import policies, promoting, publishing, selection
+from promotion import policies, promoting, publishing, selection, sweeping
 from promotion.models import Promotion, PromotionState, Version
 from promotion.selection import Query
 from tests.cast import Site, external_run, token_of
@@ -70,11 +72,11 @@ def _unhappy_ends(site: Site, version: Version) -> None:
     User.objects.filter(pk=cast.ben.pk).update(roles=[Role.RELEASE_MANAGER.value])
     long_ago = ends["expired"].requested_at
     Promotion.objects.filter(pk=ends["errored"].pk).update(
-        state=P.EXECUTING, attempt=promoting.MAX_ATTEMPTS, lease_until=long_ago
+        state=P.EXECUTING, attempt=settings.MAX_ATTEMPTS, lease_until=long_ago
     )
     with unsealed():
         Promotion.objects.filter(pk=ends["expired"].pk).update(expires_at=long_ago)
-    promoting.sweep()
+    sweeping.sweep()
     policies.set_policy(site.staging, {"approvals": 1, "expires_after_days": 7}, by=cast.admin)
-    promoting.sweep()
+    sweeping.sweep()
     site.request(site.staging, version)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import Role, User
 from pipelines.errors import NotFound
 from pipelines.models import Blob
-from promotion import plans, policies, promoting, publishing
+from promotion import plans, policies, promoting, publishing, sweeping
 from promotion.errors import AlreadyPlaced, GateClosed
 from promotion.ledger.verify import Verification
 from promotion.models import (
@@ -283,7 +283,7 @@ def test_a_promotion_whose_worker_died_is_taken_over(
     with nothing_changes():
         promoting.execute(promotion.pk)
     with django_capture_on_commit_callbacks(execute=True):
-        promoting.sweep()
+        sweeping.sweep()
     assert (promoting.EXECUTE, promotion.pk) in nobody_listens_to_the_queue
     execute(promotion)
     assert (promotion.state, promotion.attempt) == (P.COMPLETED, 2)
@@ -294,7 +294,7 @@ def test_a_worker_that_still_holds_its_lease_is_left_alone(site: Site) -> None:
     promotion = approved(site, site.publish("1.0.0"))
     assert promoting._claim(promotion.pk) is not None
     with nothing_changes():
-        promoting.sweep()
+        sweeping.sweep()
 
 
 def test_a_worker_that_comes_back_too_late_moves_nothing(site: Site) -> None:
@@ -302,7 +302,7 @@ def test_a_worker_that_comes_back_too_late_moves_nothing(site: Site) -> None:
     late = promoting._claim(promotion.pk)
     assert late is not None
     Promotion.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    promoting.sweep()
+    sweeping.sweep()
     with nothing_changes():
         promoting._give_up(late, P.FAILED, "It was late.")
     execute(promotion)
@@ -315,7 +315,7 @@ def test_three_deaths_are_an_error_that_may_be_retried(site: Site) -> None:
     promotion = approved(site, site.publish("1.0.0"))
     for death in (1, 2, 3):
         die(promotion)
-        promoting.sweep()
+        sweeping.sweep()
         promotion.refresh_from_db()
         assert promotion.state == (P.ERRORED if death == 3 else P.APPROVED)
     assert promotion.reason == "Its worker died 3 times."
@@ -333,7 +333,7 @@ def test_a_nudge_that_was_lost_is_repeated(
     long_ago = timezone.now() - 2 * settings.SWEEP_EVERY
     Promotion.objects.filter(pk=promotion.pk).update(decided_at=long_ago)
     with django_capture_on_commit_callbacks(execute=True), nothing_changes():
-        promoting.sweep()
+        sweeping.sweep()
     assert nobody_listens_to_the_queue == [(promoting.EXECUTE, promotion.pk)]
 
 

@@ -9,7 +9,7 @@ import pytest
 from accounts.models import Role, User
 from pipelines.canonical import canonical, digest
 from pipelines.errors import Forbidden, Invalid
-from promotion import plans, policies, promoting, publishing
+from promotion import plans, policies, promoting, publishing, sweeping
 from promotion.errors import (
     AlreadyDecided,
     AlreadyPlaced,
@@ -351,11 +351,11 @@ def test_the_sweeper_makes_requests_under_an_old_policy_stale(site: Site, approv
         Version.objects.get(),
     )
     policies.set_policy(site.staging, {"approvals": 2}, by=site.cast.admin)
-    promoting.sweep()
+    sweeping.sweep()
     assert state_of(promotion) == P.STALE
     assert state_of(elsewhere) == P.REQUESTED
     with nothing_changes():
-        promoting.sweep()
+        sweeping.sweep()
         promoting.execute(promotion.pk)
 
 
@@ -363,7 +363,7 @@ def test_the_same_policy_again_is_no_change(site: Site) -> None:
     promotion = site.request(site.staging, site.publish("1.0.0"))
     with nothing_changes():
         policies.set_policy(site.staging, {"approvals": 1}, by=site.cast.admin)
-        promoting.sweep()
+        sweeping.sweep()
     promoting.approve(promotion, by=site.cast.ben, plan=promotion.plan_digest)
     assert promotion.state == P.APPROVED
 
@@ -372,7 +372,7 @@ def test_what_went_stale_can_be_requested_anew(site: Site) -> None:
     version = site.publish("1.0.0")
     site.request(site.staging, version)
     change_policy(site, version)
-    promoting.sweep()
+    sweeping.sweep()
     again = site.request(Environment.objects.get(name="staging"), version)
     promoting.execute(again.pk)
     assert site.placed(site.staging, version.package) == "1.0.0"
@@ -392,12 +392,12 @@ def test_what_nobody_decided_on_in_time_expires(site: Site, approved: bool) -> N
     if approved:
         promoting.approve(promotion, by=site.cast.ben, plan=promotion.plan_digest)
     let_it_expire(promotion)
-    promoting.sweep()
+    sweeping.sweep()
     assert state_of(promotion) == P.EXPIRED
     assert state_of(other) == P.REQUESTED
     assert entries()[-1] == "promotion.expired"
     with nothing_changes():
-        promoting.sweep()
+        sweeping.sweep()
         promoting.execute(promotion.pk)
 
 
@@ -405,3 +405,17 @@ def test_a_policy_says_for_how_many_days_a_request_waits(site: Site) -> None:
     policies.set_policy(site.staging, {"expires_after_days": 3}, by=site.cast.admin)
     promotion = site.request(site.staging, site.publish("1.0.0"))
     assert (promotion.expires_at - promotion.requested_at).days == 3
+
+
+def test_a_request_with_all_its_approvals_goes_on_once_its_last_gate_opens(site: Site) -> None:
+    version, other = site.publish("1.0.0"), site.publish("1.1.0")
+    site.promote(site.staging, version)
+    promotion = site.request(site.production, version)
+    site.promote(site.staging, other)
+    promoting.approve(promotion, by=site.cast.ben, plan=promotion.plan_digest)
+    promotion.refresh_from_db()
+    assert promotion.state == P.REQUESTED
+    site.promote(site.staging, version)
+    sweeping.sweep()
+    promotion.refresh_from_db()
+    assert promotion.state == P.APPROVED

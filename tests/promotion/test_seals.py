@@ -101,8 +101,8 @@ def test_deleting_past_the_model_is_refused_by_the_database(model: Model) -> Non
     assert key is not None
     refused_by_trigger(model, lambda: execute(f'DELETE FROM "{table}"'))
     # What a queryset deletes without asking the model, and without following relations.
-    rows = model._default_manager.filter(pk=one_of(model).pk)
-    refused_by_trigger(model, lambda: rows._raw_delete("default"))  # type: ignore[attr-defined]
+    rows: Any = model._default_manager.filter(pk=one_of(model).pk)
+    refused_by_trigger(model, lambda: rows._raw_delete("default"))
 
 
 @by_name

@@ -107,8 +107,8 @@ def test_a_recalled_version_is_refused_whatever_way_it_is_asked_for(site: Site) 
         refusal = refused(Recalled, lambda q=query: select(site, **q))  # type: ignore[misc]
         assert refusal.extra == {"replacement": "1.0.1"}
         assert "It loses data. Use 1.0.1." in refusal.detail
-    refusal = refused(NoEligibleVersion, lambda: select(site, range="1.0.0"))
-    assert considered(refusal) == {"1.0.0": "it was recalled", "1.0.1": "it is outside 1.0.0"}
+    nothing = refused(NoEligibleVersion, lambda: select(site, range="1.0.0"))
+    assert considered(nothing) == {"1.0.0": "it was recalled", "1.0.1": "it is outside 1.0.0"}
 
 
 def test_a_recall_without_replacement_offers_none(site: Site) -> None:
@@ -268,8 +268,15 @@ def test_the_ledger_size_is_the_position_of_the_selections_own_entry(site: Site)
         assert entry == LedgerEntry.objects.latest("sequence")
 
 
+def test_what_will_be_placed_is_not_known(site: Site) -> None:
+    site.promote(site.staging, site.publish("1.0.0"))
+    tomorrow = timezone.now() + timedelta(days=1)
+    refusal = refused(Invalid, lambda: select(site, environment="staging", as_of=tomorrow))
+    assert "future" in refusal.detail
+
+
 def test_a_selection_moves_no_placement(site: Site) -> None:
     site.promote(site.staging, site.publish("1.0.0"))
     before = list(Placement.objects.values_list())
-    select(site, environment="staging", as_of=timezone.now() + timedelta(seconds=1))
+    select(site, environment="staging", as_of=timezone.now())
     assert list(Placement.objects.values_list()) == before

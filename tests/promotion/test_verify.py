@@ -1,4 +1,4 @@
-"""`manage.py verify`: 0 where all promises hold, 1 naming what is broken, 2 where it cannot tell."""
+"""`manage.py verify`: 0 where all promises hold, 1 naming what is broken, 2 if it cannot tell."""
 
 import json
 from collections.abc import Callable
@@ -317,7 +317,7 @@ def test_a_version_that_holds_nothing_is_named(full: Site) -> None:
 # ---- Bytes ---------------------------------------------------------------------------------------
 @pytest.fixture
 def blob(full: Site) -> Blob:
-    """The blob of one file, with the file given back afterwards: other tests keep the same bytes."""
+    """The blob of one file. A test gives its bytes back: others have kept the same ones."""
     return VersionFile.objects.select_related("blob").get(version__name="1.2.0").blob
 
 

@@ -42,6 +42,9 @@ class CheckedReference:
     reference: Reference
     artifact_type: Makes | None = None
     pipeline: str | None = None  # the id of the other pipeline, where it leads to one
+    source: str | None = None  # the id of the source that it goes through, where it leads on
+    made_by: tuple[str, str, str] | None = None  # in this pipeline: stage, job, step
+    used_by: tuple[str, str] = ("", "")  # the stage and job in which it stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class _Target:
     makes: Makes | None
     step: tuple[str, str, str] | None = None  # in this pipeline: stage, job, step
     pipeline: str | None = None
+    source: str | None = None
 
 
 _UNKNOWN: Final = _Target("", None)
@@ -151,6 +155,9 @@ class _Checker:
             reference=reference,
             artifact_type=target.makes,
             pipeline=target.pipeline,
+            source=target.source,
+            made_by=target.step,
+            used_by=(use.stage.id, use.job.id),
         )
 
     def _resolve(self, written: Reference, use: _Use) -> _Target:
@@ -230,7 +237,12 @@ class _Checker:
         if other is None:
             return _UNKNOWN  # reported once, at the source
         target = self._hops(other, reference.stage or "", written, reference, use)
-        return _Target(f"sources.{source.id}.{target.text}", target.makes, pipeline=pipeline)
+        return _Target(
+            f"sources.{source.id}.{target.text}",
+            target.makes,
+            pipeline=pipeline,
+            source=source.id,
+        )
 
     def _source(self, reference: Reference) -> _Target:
         source = self._find_source(reference)
@@ -249,7 +261,7 @@ class _Checker:
                 f"source `{source.id}` is of type `{source.type}`, which holds code and no "
                 "artifact; the steps find it in their workspace",
             )
-        return _Target(f"sources.{source.id}", schema.gives)
+        return _Target(f"sources.{source.id}", schema.gives, source=source.id)
 
     def _find_source(self, reference: Reference) -> Source:
         sources = self._context.definition.sources

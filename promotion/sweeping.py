@@ -1,0 +1,28 @@
+"""Go through what was left undone: the rows are the to-do list, the verbs decide what becomes."""
+
+from django.conf import settings
+from django.db.models import F, Q
+from django.utils import timezone
+
+from pipelines.queue import nudge
+from promotion import promoting
+from promotion.models import Decision, Promotion, PromotionState
+
+P = PromotionState
+
+
+def sweep() -> None:
+    """Expire what nobody decided, look again at what waits, repeat lost nudges, take over."""
+    now = timezone.now()
+    waiting = Promotion.objects.filter(state__in=[P.REQUESTED, P.APPROVED])
+    for promotion in waiting.filter(expires_at__lt=now):
+        promoting.expire(promotion)
+    outdated = ~Q(policy=F("environment__policy"))
+    approved_by_some = Q(state=P.REQUESTED, approvals__decision=Decision.APPROVE)
+    for promotion in waiting.filter(outdated | approved_by_some).distinct():
+        promoting.reconsider(promotion)
+    for promotion in Promotion.objects.filter(state=P.EXECUTING, lease_until__lt=now):
+        promoting.take_over(promotion)
+    late = Promotion.objects.filter(state=P.APPROVED, decided_at__lt=now - settings.SWEEP_EVERY)
+    for pk in late.values_list("pk", flat=True):
+        nudge(promoting.EXECUTE, pk)

@@ -1,0 +1,175 @@
+"""Every call of the API: who may make it, what it takes, and what may be missing."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.api.conftest import GATED, IMAGE, Things
+
+RUN = "/api/v1/pipelines/{pipeline}/runs/{number}/"
+JOB = RUN + "jobs/{stage}/{job}/"
+PACKAGE = "/api/v1/repositories/{repository}/packages/{package}/"
+VERSION = PACKAGE + "versions/{version}/"
+PROMOTION = "/api/v1/promotions/{promotion}/"
+ENVIRONMENT = "/api/v1/environments/{environment}/"
+
+EVERYONE = frozenset({"ada", "ben", "cleo", "dora", "admin", "production"})
+WRITERS = frozenset({"ada", "ben", "cleo"})
+MANAGERS = frozenset({"ben", "cleo"})
+REPORTERS = frozenset({"ada", "admin"})
+STARTERS = EVERYONE - {"dora"}
+
+
+@dataclass(frozen=True)
+class Call:
+    method: str
+    path: str
+    status: int
+    may: frozenset[str] = EVERYONE
+    #: A body that is right; texts in braces stand for names. None: the call takes no body.
+    body: Any = None
+    #: What stands in the path where the usual thing would not do.
+    instead: dict[str, str] = field(default_factory=dict)
+    query: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path.removeprefix('/api/v1/')}"
+
+    def url(self, things: Things, **other: object) -> str:
+        names = {**things.names}
+        names |= {key: names[other_key] for key, other_key in self.instead.items()}
+        return self.path.format(**{**names, **other}) + self.query
+
+    def data(self, things: Things) -> Any:
+        return b"" if self.body is None else filled(self.body, things.names)
+
+
+def filled(body: Any, names: dict[str, object]) -> Any:
+    """`body` with each text of the form {name} replaced by what is named, numbers as numbers."""
+    if isinstance(body, dict):
+        return {key: filled(value, names) for key, value in body.items()}
+    if isinstance(body, list):
+        return [filled(value, names) for value in body]
+    if isinstance(body, str) and body.startswith("{") and body.endswith("}"):
+        return names[body[1:-1]]
+    return body
+
+
+ITEM = {"repository": "apps", "package": "app", "version": "1.1.0"}
+DECISION = {"plan_digest": "{plan_digest}", "comment": "Looks right."}
+GATED_RUN = {"pipeline": "gated_pipeline", "number": "gated"}
+
+CALLS = [
+    # Pipelines
+    Call("POST", "/api/v1/definitions/check/", 200, EVERYONE, {"yaml": GATED}),
+    Call("GET", "/api/v1/pipelines/", 200),
+    Call(
+        "POST",
+        "/api/v1/pipelines/",
+        201,
+        REPORTERS,
+        {"id": "new", "name": "New", "yaml": GATED},
+    ),
+    Call("GET", "/api/v1/pipelines/{pipeline}/", 200),
+    Call("PUT", "/api/v1/pipelines/{pipeline}/definition/", 200, REPORTERS, {"yaml": GATED}),
+    Call("GET", "/api/v1/pipelines/{pipeline}/revisions/", 200),
+    # Runs
+    Call("GET", "/api/v1/pipelines/{pipeline}/runs/", 200),
+    Call("POST", "/api/v1/pipelines/{pipeline}/runs/", 201, STARTERS, {"comment": "Once more"}),
+    Call("GET", RUN, 200),
+    Call("POST", RUN + "cancel/", 202, STARTERS, instead={"number": "queued"}),
+    Call("POST", RUN + "finish/", 200, REPORTERS, {"status": "succeeded"}),
+    Call(
+        "GET",
+        RUN + "resolve/",
+        200,
+        query="?reference=$[stages.build.build.upload.artifacts.default]",
+    ),
+    Call("GET", RUN + "artifacts/", 200),
+    Call(
+        "POST",
+        RUN + "artifacts/",
+        201,
+        REPORTERS,
+        {"artifact": "web", "type": "dockerImage", "dockerUrl": IMAGE},
+    ),
+    Call("GET", JOB + "log/", 200, instead=GATED_RUN),
+    Call("POST", JOB + "pass/", 200, STARTERS - {"production"}, instead=GATED_RUN),
+    Call("POST", JOB + "refuse/", 200, STARTERS - {"production"}, instead=GATED_RUN),
+    Call("GET", "/api/v1/artifacts/{artifact}/", 200),
+    Call("GET", "/api/v1/artifacts/{artifact}/download/", 200),
+    # Repositories and versions
+    Call("GET", "/api/v1/repositories/", 200),
+    Call("POST", "/api/v1/repositories/", 201, WRITERS | {"admin"}, {"name": "tools"}),
+    Call("GET", "/api/v1/repositories/{repository}/", 200),
+    Call("GET", "/api/v1/repositories/{repository}/packages/", 200),
+    Call("GET", PACKAGE, 200),
+    Call("GET", PACKAGE + "resolve/", 200, query="?environment=staging"),
+    Call("GET", PACKAGE + "versions/", 200),
+    Call(
+        "POST",
+        PACKAGE + "versions/",
+        201,
+        WRITERS,
+        {"version": "2.0.0", "artifact": "{published}"},
+    ),
+    Call("GET", VERSION, 200),
+    Call("GET", VERSION + "download/", 200),
+    Call("GET", VERSION + "files/{path}", 200),
+    Call(
+        "POST",
+        VERSION + "evidence/",
+        201,
+        WRITERS,
+        {"predicate_type": "tests", "result": "passed", "payload": {"passed": 7}},
+    ),
+    Call("POST", VERSION + "recall/", 200, MANAGERS | {"admin"}, {"reason": "It loses data."}),
+    # Selections
+    Call(
+        "POST",
+        "/api/v1/selections/",
+        201,
+        STARTERS,
+        {"repository": "apps", "package": "app", "environment": "staging"},
+    ),
+    Call("GET", "/api/v1/selections/{selection}/", 200),
+    # Environments
+    Call("GET", "/api/v1/environments/", 200),
+    Call("POST", "/api/v1/environments/", 201, frozenset({"admin"}), {"name": "canary"}),
+    Call("GET", ENVIRONMENT, 200),
+    Call("GET", ENVIRONMENT + "placements/", 200),
+    Call("PUT", ENVIRONMENT + "policy/", 200, frozenset({"admin"}), {"approvals": 2}),
+    # Promotions
+    Call("GET", "/api/v1/promotions/", 200),
+    Call(
+        "POST",
+        "/api/v1/promotions/plan/",
+        200,
+        EVERYONE,
+        {"environment": "staging", "items": [ITEM]},
+    ),
+    Call(
+        "POST",
+        "/api/v1/promotions/",
+        201,
+        WRITERS,
+        {"environment": "staging", "items": [ITEM], "comment": "It is ready."},
+    ),
+    Call(
+        "POST",
+        "/api/v1/promotions/rollback/",
+        201,
+        WRITERS,
+        {"environment": "production", "repository": "apps", "package": "app"},
+    ),
+    Call("GET", PROMOTION, 200),
+    Call("POST", PROMOTION + "approve/", 200, MANAGERS, DECISION),
+    Call("POST", PROMOTION + "reject/", 200, MANAGERS, DECISION),
+    Call("POST", PROMOTION + "withdraw/", 200, WRITERS),
+    Call("POST", PROMOTION + "retry/", 200, WRITERS | {"admin"}, instead={"promotion": "failed"}),
+    # Audit
+    Call("GET", "/api/v1/history/", 200, EVERYONE - {"production"}),
+]
+
+READS = [call for call in CALLS if call.method == "GET"]
+WITH_BODY = [call for call in CALLS if call.body is not None]
+VERBS = [call for call in CALLS if call.method == "POST" and call.body is None]

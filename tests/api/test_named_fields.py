@@ -1,0 +1,144 @@
+"""The fields that other programs are written against: they are there, in every answer."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.api.caller import Api
+from tests.api.calls import CALLS, ENVIRONMENT, PACKAGE, PROMOTION, RUN, VERSION, Call
+from tests.api.conftest import People, Things
+
+PIPELINE = {"id", "name", "revision", "yaml", "last_run"}
+A_RUN = {
+    "pipeline", "number", "status", "trigger", "revision", "sources", "stages", "started_at",
+    "finished_at",
+}  # fmt: skip
+ARTIFACT = {
+    "id", "name", "type", "reference", "artifact", "sha256", "digest", "size", "files", "stage",
+    "job", "step", "run",
+}  # fmt: skip
+REPOSITORY = {"name", "kind", "description"}
+A_VERSION = {
+    "repository", "package", "version", "state", "manifest_digest", "artifact", "files",
+    "provenance", "evidence", "placements", "published_by", "published_at",
+}  # fmt: skip
+SELECTION = {
+    "id", "query", "version", "manifest_digest", "explanation", "ledger_size", "signature",
+}  # fmt: skip
+AN_ENVIRONMENT = {"name", "rank", "policy"}
+A_PROMOTION = {
+    "id", "state", "environment", "items", "plan_digest", "gates", "approvals", "requested_by",
+    "timeline",
+}  # fmt: skip
+
+#: Fields of the object that is answered, or of each result of a list.
+FIELDS: dict[tuple[str, str], set[str]] = {
+    ("POST", "/api/v1/definitions/check/"): {"valid", "problems", "references"},
+    ("GET", "/api/v1/pipelines/"): PIPELINE,
+    ("POST", "/api/v1/pipelines/"): PIPELINE,
+    ("GET", "/api/v1/pipelines/{pipeline}/"): PIPELINE,
+    ("PUT", "/api/v1/pipelines/{pipeline}/definition/"): {"revision", "yaml"},
+    ("GET", "/api/v1/pipelines/{pipeline}/revisions/"): {"revision", "yaml"},
+    ("GET", "/api/v1/pipelines/{pipeline}/runs/"): A_RUN,
+    ("POST", "/api/v1/pipelines/{pipeline}/runs/"): A_RUN,
+    ("GET", RUN): A_RUN,
+    ("POST", RUN + "cancel/"): A_RUN,
+    ("POST", RUN + "finish/"): A_RUN,
+    ("GET", RUN + "resolve/"): ARTIFACT,
+    ("GET", RUN + "artifacts/"): ARTIFACT,
+    ("POST", RUN + "artifacts/"): ARTIFACT,
+    ("POST", RUN + "jobs/{stage}/{job}/pass/"): A_RUN,
+    ("POST", RUN + "jobs/{stage}/{job}/refuse/"): A_RUN,
+    ("GET", "/api/v1/artifacts/{artifact}/"): ARTIFACT,
+    ("GET", "/api/v1/repositories/"): REPOSITORY,
+    ("POST", "/api/v1/repositories/"): REPOSITORY,
+    ("GET", "/api/v1/repositories/{repository}/"): REPOSITORY,
+    ("GET", "/api/v1/repositories/{repository}/packages/"): {"name", "latest", "placements"},
+    ("GET", PACKAGE): {"name", "latest", "placements"},
+    ("GET", PACKAGE + "resolve/"): A_VERSION | {"explanation"},
+    ("GET", PACKAGE + "versions/"): A_VERSION,
+    ("POST", PACKAGE + "versions/"): A_VERSION,
+    ("GET", VERSION): A_VERSION,
+    ("POST", VERSION + "evidence/"): {"predicate_type", "result", "payload"},
+    ("POST", VERSION + "recall/"): A_VERSION,
+    ("POST", "/api/v1/selections/"): SELECTION,
+    ("GET", "/api/v1/selections/{selection}/"): SELECTION,
+    ("GET", "/api/v1/environments/"): AN_ENVIRONMENT,
+    ("POST", "/api/v1/environments/"): AN_ENVIRONMENT,
+    ("GET", ENVIRONMENT): AN_ENVIRONMENT,
+    ("GET", ENVIRONMENT + "placements/"): {"package", "version", "environment", "since", "until"},
+    ("PUT", ENVIRONMENT + "policy/"): {"environment", "revision", "digest"},
+    ("GET", "/api/v1/promotions/"): A_PROMOTION,
+    ("POST", "/api/v1/promotions/plan/"): {"plan", "plan_digest", "gates", "diff"},
+    ("POST", "/api/v1/promotions/"): A_PROMOTION,
+    ("POST", "/api/v1/promotions/rollback/"): A_PROMOTION,
+    ("GET", PROMOTION): A_PROMOTION,
+    ("POST", PROMOTION + "approve/"): A_PROMOTION,
+    ("POST", PROMOTION + "reject/"): A_PROMOTION,
+    ("POST", PROMOTION + "withdraw/"): A_PROMOTION,
+    ("POST", PROMOTION + "retry/"): A_PROMOTION,
+    ("GET", "/api/v1/history/"): {"sequence", "at", "type", "actor", "data"},
+}
+#: What answers no JSON.
+BYTES = {path for path in (call.path for call in CALLS) if re.search(r"(download|log)/$|path}", path)}
+MOMENT = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
+
+
+def test_every_call_that_answers_json_has_its_named_fields_here() -> None:
+    assert {key[1] for key in FIELDS} | BYTES == {call.path for call in CALLS}
+
+
+@pytest.mark.parametrize("call", [each for each in CALLS if each.path not in BYTES], ids=str)
+def test_the_answer_has_the_named_fields(call: Call, people: People, things: Things) -> None:
+    who: Api = people.of("ada" if "ada" in call.may else sorted(call.may)[0])
+    answer = who.call(call.method, call.url(things), call.data(things)).json
+    named = FIELDS[call.method, call.path]
+    if "results" in answer:
+        assert set(answer) == {"results", "next", "previous"}
+        assert answer["results"]
+        for row in answer["results"]:
+            assert named <= row.keys()
+    else:
+        assert named <= answer.keys()
+    for key, value in _walk(answer):
+        assert key == key.lower() or "artifact" in key or key in FLOW_KEYS, key
+        if key.endswith("_at") or key in {"since", "until", "at"}:
+            assert value is None or isinstance(value, dict) or MOMENT.match(value), (key, value)
+
+
+#: Flow's own keys stand as Flow writes them, in descriptors only.
+FLOW_KEYS = {"downloadUrl", "dockerUrl", "dockerTag", "repoId"}
+
+
+def _walk(value: Any) -> Any:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key, inner
+            yield from _walk(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _walk(inner)
+
+
+def test_a_version_tells_all_its_files_with_digests_and_links(
+    people: People, things: Things
+) -> None:
+    version = people.ada.get("repositories/apps/packages/app/versions/1.0.0/").json
+    assert [file["path"] for file in version["files"]] == ["bin/run.sh", "readme.txt"]
+    for file in version["files"]:
+        assert {"path", "size", "sha256", "md5", "download_url"} <= file.keys()
+        path = "/" + file["download_url"].split("/", 3)[3]
+        assert len(people.production.get(path).content) == file["size"]
+    assert {"pipeline", "run", "revision", "commit"} <= version["provenance"].keys()
+
+
+def test_problems_and_references_of_a_check_have_their_place(people: People) -> None:
+    yaml = "stages:\n  a:\n    jobs:\n      b:\n        steps:\n          c:\n            step: No\n"
+    yaml += "            with:\n              run: $[stages.x.y.z.artifacts.default]\n"
+    answer = people.ada.post("definitions/check/", {"yaml": yaml}, expect=200).json
+    assert answer["valid"] is False
+    for problem in answer["problems"]:
+        assert set(problem) == {"line", "column", "path", "code", "severity", "message"}
+        assert problem["line"] >= 1
+    assert {"text", "line", "column", "kind", "target"} == set(answer["references"][0])

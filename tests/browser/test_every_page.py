@@ -1,0 +1,229 @@
+"""Every page, light and dark, wide and narrow: nobody is shut out, nothing is refused by the CSP."""
+
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.urls import URLPattern, reverse
+from playwright.sync_api import expect
+
+from accounts import urls as accounts_urls
+from accounts.models import Role, User
+from pipelines import definitions, runs
+from pipelines.logs import LogWriter
+from pipelines.models import ExecutionState, Job
+from pipelines.web import urls as pipelines_urls
+from promotion import publishing, selection
+from promotion.models import Promotion
+from promotion.web import urls as promotion_urls
+from tests.browser.conftest import Window, Windows
+from tests.cast import YAML, Site, make_artifact, make_pipeline, make_site, work_off
+
+pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]
+
+GATED = """
+stages:
+  gate_stage:
+    jobs:
+      gate_job:
+        driven: manual
+        steps:
+          say_step: {step: Command, with: {run: echo passed}}
+"""
+#: Answered by a part of a page, or only to POST.
+NO_PAGES = {
+    "promotion:promotion_progress", "promotion:promotion_approve", "promotion:promotion_reject",
+    "promotion:version_recall", "promotion:promotion_withdraw", "promotion:promotion_retry", "pipelines:run_progress",
+    "pipelines:definition_check", "pipelines:revision_choose",
+    "pipelines:run_cancel", "pipelines:job_log", "pipelines:job_pass", "pipelines:job_refuse",
+    "pipelines:definition_check", "pipelines:revision_choose",
+    "accounts:token_issue", "accounts:token_revoke",
+}  # fmt: skip
+
+
+def _named(module: object, namespace: str) -> set[str]:
+    patterns: list[URLPattern] = getattr(module, "urlpatterns")  # noqa: B009
+    return {f"{namespace}:{each.name}" for each in patterns}
+
+
+ALL = (
+    _named(promotion_urls, "promotion")
+    | _named(pipelines_urls, "pipelines")
+    | _named(accounts_urls, "accounts")
+)
+
+
+class Shop:
+    """A site with something on every page of it."""
+
+    def __init__(self) -> None:
+        site = self.site = make_site()
+        cast = site.cast
+        self.everybody = User.objects.create_user(
+            "zoe", password="zoe's password", roles=[role.value for role in Role], is_staff=True,
+            is_superuser=True,
+        )  # fmt: skip
+        one = site.publish("1.0.0", files={"bin/app": b"one", "readme.txt": b"one"})
+        two = site.publish("1.1.0", files={"bin/app": b"two", "notes.txt": b"two"})
+        for version in (one, two):
+            site.promote(site.staging, version)
+            site.promote(site.production, version)
+        publishing.add_evidence(
+            two, by=cast.ada, predicate_type="tests", result="passed", payload={"passed": 7}
+        )
+        bad = site.publish("0.9.0")
+        publishing.recall(bad, by=cast.ben, reason="It loses data.", replacement=one)
+        self.waiting = site.request(site.staging, site.publish("2.0.0"))
+        self.artifact = make_artifact(cast.ada, site.pipeline, {"a/b.txt": b"x", "c.txt": b"y"})
+        self.selection = selection.select(
+            one.package, selection.Query(environment="production"), by=cast.production
+        )
+        self.gated = work_off(
+            runs.start(make_pipeline(cast.ada, "gated", GATED), by=cast.ada, comment="By hand")
+        )
+        runs.start(site.pipeline, by=cast.ada)
+        external = runs.report(site.pipeline, by=cast.ada, url="https://ci.example/1")
+        runs.finish(external, ExecutionState.FAILED, by=cast.ada)
+        definitions.revise(site.pipeline, YAML + "# and more\n", by=cast.ada)
+        writer = LogWriter(Job.objects.get(run=self.gated))
+        writer.write("\x1b[31mred\x1b[0m <b>not bold</b>\n".encode() * 40)
+        writer.flush()
+
+    def pages(self) -> dict[str, str]:
+        """The address of each page that has one to show."""
+        app = ["apps", "app"]
+        job = ["gated", self.gated.number, "gate_stage", "gate_job"]
+        arguments: dict[str, list[object]] = {
+            "promotion:board": [],
+            "promotion:inbox": [],
+            "promotion:repository_list": [],
+            "promotion:repository_new": [],
+            "promotion:repository": ["apps"],
+            "promotion:package": [*app],
+            "promotion:version": [*app, "1.1.0"],
+            "promotion:publish": [self.artifact.pk],
+            "promotion:selection": [self.selection.pk],
+            "promotion:environment_list": [],
+            "promotion:environment_new": [],
+            "promotion:environment": ["production"],
+            "promotion:policy": ["production"],
+            "promotion:placement_roll_back": ["production", *app],
+            "promotion:promotion_list": [],
+            "promotion:promotion_new": [],
+            "promotion:promotion": [self.waiting.pk],
+            "promotion:history": [],
+            "promotion:history_entry": [3],
+            "pipelines:pipeline_list": [],
+            "pipelines:pipeline_new": [],
+            "pipelines:pipeline": ["app"],
+            "pipelines:definition": ["app"],
+            "pipelines:revision": ["app", 1],
+            "pipelines:revision_diff": ["app", 1, 2],
+            "pipelines:language": [],
+            "pipelines:revision_diff": ["app", 1, 1],
+            "pipelines:language": [],
+            "pipelines:run_start": ["app"],
+            "pipelines:run": ["gated", self.gated.number],
+            "pipelines:job": job,
+            "pipelines:artifact": [self.artifact.pk],
+            "accounts:account": [],
+        }
+        return {
+            name: reverse(name, args=given) for name, given in arguments.items() if name in ALL
+        } | {
+            "a completed promotion": reverse("promotion:promotion", args=[self._completed]),
+            "a recalled version": reverse("promotion:version", args=[*app, "0.9.0"]),
+            "a running run": reverse("pipelines:run", args=["app", self._queued]),
+        }
+
+    @property
+    def _completed(self) -> int:
+        return Promotion.objects.filter(state="completed").values_list("pk", flat=True)[0]
+
+    @property
+    def _queued(self) -> int:
+        found = self.site.pipeline.runs.filter(state="queued").values_list("number", flat=True)
+        return found[0]
+
+
+@pytest.fixture
+def shop(transactional_db: None) -> Shop:
+    return Shop()
+
+
+def test_every_page_is_looked_at(shop: Shop) -> None:
+    assert ALL == (shop.pages().keys() & ALL) | NO_PAGES
+
+
+def _faults(window: Window, address: str) -> Iterator[str]:
+    """What axe-core and the window's width say against the page."""
+    page = window.go(address)
+    for violation in Axe().run(page).response["violations"]:
+        for node in violation["nodes"]:
+            yield f"{address}: {violation['id']}: {node['target']} {node['html'][:160]}"
+    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    if wide > 0:
+        yield f"{address}: {wide} px wider than the window"
+    if page.locator("h1").count() != 1:
+        yield f"{address}: {page.locator('h1').count()} headings of the first level"
+    if not page.title().strip():
+        yield f"{address}: no title"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_no_page_shuts_anybody_out(theme: str, width: int, shop: Shop, windows: Windows) -> None:
+    window = windows.open(color_scheme=theme, viewport={"width": width, "height": 900})
+    faults = list(_faults(window, "/login/"))
+    window.sign_in_as(shop.everybody)
+    for address in shop.pages().values():
+        faults += _faults(window, address)
+    assert faults == []
+
+
+def test_whoever_may_do_nothing_is_told_so_on_a_page(shop: Shop, windows: Windows) -> None:
+    window = windows.open()
+    window.sign_in_as(shop.site.cast.mallory)
+    for name, address in shop.pages().items():
+        answer = window.page.goto(f"{window.url}{address}")
+        assert answer is not None
+        expected = 200 if name == "accounts:account" else 403
+        assert answer.status == expected, f"{address}: {answer.status}"
+        if expected == 403:
+            assert Axe().run(window.page).response["violations"] == []
+    window.complaints = [each for each in window.complaints if "403" not in each]
+
+
+def test_nothing_that_somebody_wrote_becomes_part_of_a_page(shop: Shop, windows: Windows) -> None:
+    site: Site = shop.site
+    evil = "<img src=x onerror=alert(1)><script>alert(2)</script>\x1b[31m{{ 7 }}"
+    publishing.recall(site.publish("6.6.6"), by=site.cast.ben, reason=evil)
+    promotion = Promotion.objects.get(pk=shop.waiting.pk)
+    from promotion import promoting
+
+    promoting.reject(promotion, by=site.cast.ben, plan=promotion.plan_digest, comment=evil)
+    runs.report(site.pipeline, by=site.cast.ada, comment=evil.replace("\x1b", ""))
+    window = windows.open()
+    window.sign_in_as(shop.everybody)
+    window.page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
+    for address in (
+        reverse("promotion:version", args=["apps", "app", "6.6.6"]),
+        reverse("promotion:promotion", args=[promotion.pk]),
+        reverse("pipelines:pipeline", args=["app"]),
+        reverse("promotion:history"),
+    ):
+        page = window.go(address)
+        assert page.locator("img[onerror]").count() == 0
+        assert "{{ 7 }}" in page.content() or "history" in address or "pipelines" in address
+
+
+def test_the_page_to_try_the_api_works_under_the_policy(shop: Shop, windows: Windows) -> None:
+    window = windows.open()
+    window.sign_in_as(shop.everybody)
+    page = window.go("/api/")
+    call = page.locator(".opblock").filter(has=page.get_by_text("List pipelines", exact=True))
+    call.locator(".opblock-summary").click()
+    call.get_by_role("button", name="Try it out").click()
+    call.get_by_role("button", name="Execute").click()
+    expect(call.locator(".live-responses-table")).to_contain_text("gated")
+    expect(call.locator(".live-responses-table")).to_contain_text("200")
