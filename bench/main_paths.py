@@ -1,6 +1,6 @@
 """How fast a served site answers what it is asked most. Run `make demo` first.
 
-    python -m bench.main_paths var/demo.json
+python -m bench.main_paths var/demo.json
 """
 
 import json

@@ -241,6 +241,7 @@ MAX_LOG_BYTES = env.integer("SLUICE_MAX_LOG_BYTES", 10 * 1024**2, least=1024)
 CELERY_BROKER_URL = env.secret("SLUICE_BROKER_URL") or "filesystem://localhost/"
 if CELERY_BROKER_URL.startswith("filesystem://"):
     _messages = str(DATA_DIR / "broker")
+    CELERY_BROKER_TRANSPORT = "config.broker:Transport"
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "data_folder_in": _messages,
         "data_folder_out": _messages,

@@ -69,7 +69,10 @@ class Supervisor:
         if program.process is not None and program.process.poll() is None:
             return
         if program.process is not None:
-            code, program.process = program.process.returncode, None
+            code, leader = program.process.returncode, program.process.pid
+            program.process = None
+            # Whatever it had started goes with it, before another one starts the same.
+            _kill_group(leader)
             program.failures = program.failures + 1 if now - program.started < SOON else 0
             pause = min(2.0**program.failures - 1, LONGEST_PAUSE)
             program.not_before = now + pause
@@ -95,8 +98,9 @@ class Supervisor:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                _kill_group(process.pid)
-                process.wait()
+                log.warning("%s took longer than %.0f s to stop", process.args, GRACE)
+            _kill_group(process.pid)
+            process.wait()
 
 
 def _kill_group(leader: int) -> None:
@@ -107,18 +111,24 @@ def _kill_group(leader: int) -> None:
 
 
 def programs(port: int, *, host: str = "127.0.0.1") -> list[Program]:
-    """What one machine runs: the web server, and a worker that also keeps the schedule."""
+    """What one machine runs: the web server, a worker, and the schedule of the sweeps."""
     python = sys.executable
     web = [python, "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port)]
     web += ["--workers", os.environ.get("SLUICE_WEB_WORKERS", "1"), "--blocking-threads", "4"]
     web += ["--no-access-log", "--log-level", "warning", "config.wsgi:application"]
-    worker = [python, "-m", "celery", "--quiet", "--app", "config.celery:app", "worker", "--beat"]
+    celery = [python, "-m", "celery", "--quiet", "--app", "config.celery:app"]
+    worker = [*celery, "worker"]
     worker += ["--pool", "threads", "--loglevel", "WARNING"]
     worker += ["--concurrency", os.environ.get("SLUICE_WORKER_THREADS", "4")]
     worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     # Celery warns at each start as root. Whether that is right is the operator's decision.
     quiet = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges"}
-    return [Program("web", web), Program("worker", worker, environment=quiet)]
+    return [
+        Program("web", web),
+        Program("worker", worker, environment=quiet),
+        # A program of its own: inside the worker it would outlive a worker that is killed.
+        Program("beat", [*celery, "beat", "--loglevel", "WARNING"]),
+    ]
 
 
 def main() -> None:
@@ -128,10 +138,12 @@ def main() -> None:
     parser.add_argument("--only", choices=["web", "worker"])
     options = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Where web and worker are apart, the schedule goes with the worker.
+    part = {"web": {"web"}, "worker": {"worker", "beat"}}.get(options.only)
     wanted = [
         program
         for program in programs(options.port, host=options.host)
-        if options.only in {None, program.name}
+        if part is None or program.name in part
     ]
     Supervisor(wanted).run()
 

@@ -136,9 +136,7 @@ def check_report(run: Run, place: Place, name: str, paths: Sequence[str], *, by:
     require_reportable(run, by)
     _check_paths(paths)
     _check_names(place, name)
-    if run.artifacts.filter(
-        stage=place.stage, job=place.job, step=place.step, name=name
-    ).exists():
+    if run.artifacts.filter(stage=place.stage, job=place.job, step=place.step, name=name).exists():
         raise _taken(run, place, name)
 
 

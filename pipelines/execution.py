@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import threading
@@ -34,6 +35,7 @@ from pipelines.steps.base import OWN_FOLDER, StepContext, StepFailed, runner_of
 log = logging.getLogger(__name__)
 
 S = ExecutionState
+MAX_OUTPUTS = 64 * 1024
 
 
 def execute(job_id: int) -> None:
@@ -198,7 +200,7 @@ class _Execution:
 
     def _read_outputs(self) -> None:
         """Take over what the step wrote to $FLOW_ENV, for the steps after it."""
-        text = (self.workspace / OWN_FOLDER / "flow_env").read_bytes()[: 64 * 1024]
+        text = read_plain(self.workspace / OWN_FOLDER / "flow_env", MAX_OUTPUTS)
         for line in text.decode("utf-8", "replace").splitlines():
             key, equals, value = line.partition("=")
             name = key.strip()
@@ -275,6 +277,20 @@ def _variables(run: Run, definition: document.Definition) -> dict[str, str]:
         for key, value in declared.items()
     }
     return {**expanded, **run.variables, **built_in}
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """The beginning of a file that a step may have put anything in the place of.
+
+    A link may lead where the step could not, and a pipe or device would be read for ever: only a
+    plain file is read.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return b""
+    with os.fdopen(handle, "rb") as stream:
+        return stream.read(most) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
 
 
 @contextmanager

@@ -1,13 +1,17 @@
 """Run one program for a step: scrubbed environment, own process group, a deadline, live output."""
 
+import contextlib
 import os
 import selectors
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from pipelines import launcher
 
 READ = 64 * 1024
 READS = 16
@@ -35,10 +39,10 @@ def run(
     """Run `argv` in `folder` until it ends, `deadline` (monotonic seconds) or `should_stop`.
 
     `environment` is all that the program gets. `should_stop` answers why to stop, or an empty
-    text. Whatever the program started and left behind is killed with it.
+    text. Whatever the program started and left behind is killed with it: launcher.py sees to that.
     """
     program = subprocess.Popen(
-        list(argv),
+        [sys.executable, "-I", "-S", launcher.__file__, *argv],
         cwd=folder,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
@@ -90,12 +94,14 @@ def _drain(pipe: int, output: Callable[[bytes], None]) -> bool:
 
 
 def _stop(program: subprocess.Popen[bytes]) -> None:
-    """Ask the group to end, then make it."""
+    """Ask the group to end, then have the launcher kill all that came of it."""
     _kill_group(program.pid, signal.SIGTERM)
     try:
         program.wait(GRACE)
     except subprocess.TimeoutExpired:
-        _kill_group(program.pid, signal.SIGKILL)
+        program.send_signal(launcher.KILL_ALL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.wait(GRACE)
 
 
 def _kill_group(leader: int, number: signal.Signals) -> None:

@@ -3,12 +3,12 @@
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from django.db import IntegrityError, models, transaction, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.models import QuerySet
 from django.http import Http404
 from django.utils import timezone
@@ -193,7 +193,7 @@ def page(
     rows: "QuerySet[Model]",
     shape: Callable[[Model], Any],
     *,
-    ordering: str | Sequence[str] = "-id",
+    ordering: str | tuple[str, ...] = "-id",
 ) -> Response:
     """One page of `rows`, newest first, walked by key rather than by counting."""
     pages = Pages()

@@ -1,7 +1,6 @@
 """Calls on runs, their jobs and what they made."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponseBase, StreamingHttpResponse
@@ -178,7 +177,7 @@ class GateView(ApiView):
 class LogView(ApiView):
     @operation(
         "The log of a job's last attempt, as text",
-        {(200, "text/plain"): str},  # type: ignore[dict-item]
+        {(200, "text/plain"): str},
         refusals=(404,),
         tag=TAG,
     )

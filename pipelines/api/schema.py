@@ -154,7 +154,7 @@ def operation(
         refusals = (422, *refusals)
     for status in sorted(set(refusals)):
         response = OpenApiResponse(_schema_of(ProblemShape), description=SAID[status])
-        known[(status, CONTENT_TYPE)] = response  # type: ignore[index]
+        known[(status, CONTENT_TYPE)] = response
     parameters = [
         OpenApiParameter(name, str, OpenApiParameter.QUERY, description=said)
         for name, said in (query or {}).items()

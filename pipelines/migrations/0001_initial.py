@@ -7,7 +7,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -16,237 +15,613 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Blob',
+            name="Blob",
             fields=[
-                ('sha256', models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ('md5', models.CharField(max_length=32)),
-                ('size', models.BigIntegerField(help_text='In bytes.')),
-                ('created_at', models.DateTimeField()),
+                ("sha256", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("md5", models.CharField(max_length=32)),
+                ("size", models.BigIntegerField(help_text="In bytes.")),
+                ("created_at", models.DateTimeField()),
             ],
             options={
-                'ordering': ['-created_at'],
-                'constraints': [models.CheckConstraint(condition=models.Q(('size__gte', 0)), name='blob_size_is_not_negative')],
+                "ordering": ["-created_at"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("size__gte", 0)), name="blob_size_is_not_negative"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Pipeline',
+            name="Pipeline",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9._-]{0,63}\\Z', 'Starts with a-z or 0-9, then also . _ - and at most 64 characters.', code='invalid_slug')])),
-                ('created_at', models.DateTimeField()),
-                ('name', models.CharField(max_length=200)),
-                ('last_run_number', models.PositiveIntegerField(default=0)),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "slug",
+                    models.CharField(
+                        max_length=64,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9][a-z0-9._-]{0,63}\\Z",
+                                "Starts with a-z or 0-9, then also . _ - and at most 64 characters.",
+                                code="invalid_slug",
+                            )
+                        ],
+                    ),
+                ),
+                ("created_at", models.DateTimeField()),
+                ("name", models.CharField(max_length=200)),
+                ("last_run_number", models.PositiveIntegerField(default=0)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['slug'],
+                "ordering": ["slug"],
             },
         ),
         migrations.CreateModel(
-            name='Revision',
+            name="Revision",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('yaml', models.TextField()),
-                ('digest', models.CharField(help_text='SHA-256 of the text, in hex.', max_length=64)),
-                ('created_at', models.DateTimeField()),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('pipeline', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='revisions', to='pipelines.pipeline')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                ("yaml", models.TextField()),
+                (
+                    "digest",
+                    models.CharField(help_text="SHA-256 of the text, in hex.", max_length=64),
+                ),
+                ("created_at", models.DateTimeField()),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "pipeline",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="revisions",
+                        to="pipelines.pipeline",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-number'],
+                "ordering": ["-number"],
             },
         ),
         migrations.AddField(
-            model_name='pipeline',
-            name='revision',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='current_of', to='pipelines.revision'),
+            model_name="pipeline",
+            name="revision",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="current_of",
+                to="pipelines.revision",
+            ),
         ),
         migrations.CreateModel(
-            name='Run',
+            name="Run",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('trigger', models.CharField(choices=[('manual', 'Started by hand'), ('api', 'Started over the API'), ('external', 'Reported by another CI system')], max_length=20)),
-                ('variables', models.JSONField(default=dict)),
-                ('asked_sources', models.JSONField(default=dict)),
-                ('comment', models.CharField(blank=True, max_length=500)),
-                ('url', models.URLField(blank=True, help_text='Where another CI system shows the run.')),
-                ('commit', models.CharField(blank=True, max_length=64)),
-                ('created_at', models.DateTimeField()),
-                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('waiting', 'Waiting'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('errored', 'Errored'), ('cancelled', 'Cancelled'), ('skipped', 'Skipped')], default='queued', max_length=10)),
-                ('sources', models.JSONField(default=dict, help_text='What each source was pinned to, and why.')),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('error', models.TextField(blank=True)),
-                ('lease_until', models.DateTimeField(blank=True, help_text='Until when a worker is pinning the sources.', null=True)),
-                ('pipeline', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='pipelines.pipeline')),
-                ('revision', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='pipelines.revision')),
-                ('started_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='runs', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "trigger",
+                    models.CharField(
+                        choices=[
+                            ("manual", "Started by hand"),
+                            ("api", "Started over the API"),
+                            ("external", "Reported by another CI system"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("variables", models.JSONField(default=dict)),
+                ("asked_sources", models.JSONField(default=dict)),
+                ("comment", models.CharField(blank=True, max_length=500)),
+                (
+                    "url",
+                    models.URLField(blank=True, help_text="Where another CI system shows the run."),
+                ),
+                ("commit", models.CharField(blank=True, max_length=64)),
+                ("created_at", models.DateTimeField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("waiting", "Waiting"),
+                            ("succeeded", "Succeeded"),
+                            ("failed", "Failed"),
+                            ("errored", "Errored"),
+                            ("cancelled", "Cancelled"),
+                            ("skipped", "Skipped"),
+                        ],
+                        default="queued",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "sources",
+                    models.JSONField(
+                        default=dict, help_text="What each source was pinned to, and why."
+                    ),
+                ),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("error", models.TextField(blank=True)),
+                (
+                    "lease_until",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Until when a worker is pinning the sources.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "pipeline",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="runs",
+                        to="pipelines.pipeline",
+                    ),
+                ),
+                (
+                    "revision",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="runs",
+                        to="pipelines.revision",
+                    ),
+                ),
+                (
+                    "started_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="runs",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Job',
+            name="Job",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('stage', models.CharField(max_length=64)),
-                ('stage_name', models.CharField(max_length=200)),
-                ('stage_position', models.PositiveIntegerField()),
-                ('key', models.CharField(max_length=64)),
-                ('position', models.PositiveIntegerField()),
-                ('name', models.CharField(max_length=200)),
-                ('needs', models.JSONField(default=list, help_text='Job keys of the same stage.')),
-                ('condition', models.TextField(blank=True)),
-                ('is_manual', models.BooleanField(default=False, help_text='Starts when somebody passes it.')),
-                ('timeout_minutes', models.PositiveIntegerField()),
-                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('waiting', 'Waiting'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('errored', 'Errored'), ('cancelled', 'Cancelled'), ('skipped', 'Skipped')], default='queued', max_length=10)),
-                ('dispatched_at', models.DateTimeField(blank=True, null=True)),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('attempt', models.PositiveIntegerField(default=0)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('error', models.TextField(blank=True)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='jobs', to='pipelines.run')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("stage", models.CharField(max_length=64)),
+                ("stage_name", models.CharField(max_length=200)),
+                ("stage_position", models.PositiveIntegerField()),
+                ("key", models.CharField(max_length=64)),
+                ("position", models.PositiveIntegerField()),
+                ("name", models.CharField(max_length=200)),
+                ("needs", models.JSONField(default=list, help_text="Job keys of the same stage.")),
+                ("condition", models.TextField(blank=True)),
+                (
+                    "is_manual",
+                    models.BooleanField(default=False, help_text="Starts when somebody passes it."),
+                ),
+                ("timeout_minutes", models.PositiveIntegerField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("waiting", "Waiting"),
+                            ("succeeded", "Succeeded"),
+                            ("failed", "Failed"),
+                            ("errored", "Errored"),
+                            ("cancelled", "Cancelled"),
+                            ("skipped", "Skipped"),
+                        ],
+                        default="queued",
+                        max_length=10,
+                    ),
+                ),
+                ("dispatched_at", models.DateTimeField(blank=True, null=True)),
+                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                ("attempt", models.PositiveIntegerField(default=0)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("error", models.TextField(blank=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="jobs",
+                        to="pipelines.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['stage_position', 'position'],
+                "ordering": ["stage_position", "position"],
             },
         ),
         migrations.CreateModel(
-            name='Artifact',
+            name="Artifact",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('stage', models.CharField(max_length=64)),
-                ('job', models.CharField(max_length=64)),
-                ('step', models.CharField(max_length=64)),
-                ('name', models.CharField(max_length=200)),
-                ('type', models.CharField(choices=[('flowPublic', 'Files'), ('dockerImage', 'Container image')], max_length=20)),
-                ('digest', models.CharField(help_text='sha256:… of the manifest or the image.', max_length=71)),
-                ('bundle_name', models.CharField(blank=True, max_length=255)),
-                ('image', models.CharField(blank=True, help_text='dockerUrl of an image.', max_length=500)),
-                ('image_tag', models.CharField(blank=True, max_length=128)),
-                ('created_at', models.DateTimeField()),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('bundle', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.blob')),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='artifacts', to='pipelines.run')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("stage", models.CharField(max_length=64)),
+                ("job", models.CharField(max_length=64)),
+                ("step", models.CharField(max_length=64)),
+                ("name", models.CharField(max_length=200)),
+                (
+                    "type",
+                    models.CharField(
+                        choices=[("flowPublic", "Files"), ("dockerImage", "Container image")],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "digest",
+                    models.CharField(
+                        help_text="sha256:… of the manifest or the image.", max_length=71
+                    ),
+                ),
+                ("bundle_name", models.CharField(blank=True, max_length=255)),
+                (
+                    "image",
+                    models.CharField(
+                        blank=True, help_text="dockerUrl of an image.", max_length=500
+                    ),
+                ),
+                ("image_tag", models.CharField(blank=True, max_length=128)),
+                ("created_at", models.DateTimeField()),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "bundle",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="pipelines.blob",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="artifacts",
+                        to="pipelines.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Step',
+            name="Step",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=64)),
-                ('position', models.PositiveIntegerField()),
-                ('name', models.CharField(max_length=200)),
-                ('kind', models.CharField(max_length=64)),
-                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('waiting', 'Waiting'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('errored', 'Errored'), ('cancelled', 'Cancelled'), ('skipped', 'Skipped')], default='queued', max_length=10)),
-                ('exit_code', models.IntegerField(blank=True, null=True)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('error', models.TextField(blank=True)),
-                ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='pipelines.job')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("key", models.CharField(max_length=64)),
+                ("position", models.PositiveIntegerField()),
+                ("name", models.CharField(max_length=200)),
+                ("kind", models.CharField(max_length=64)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("waiting", "Waiting"),
+                            ("succeeded", "Succeeded"),
+                            ("failed", "Failed"),
+                            ("errored", "Errored"),
+                            ("cancelled", "Cancelled"),
+                            ("skipped", "Skipped"),
+                        ],
+                        default="queued",
+                        max_length=10,
+                    ),
+                ),
+                ("exit_code", models.IntegerField(blank=True, null=True)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("error", models.TextField(blank=True)),
+                (
+                    "job",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="steps",
+                        to="pipelines.job",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['position'],
+                "ordering": ["position"],
             },
         ),
         migrations.CreateModel(
-            name='ArtifactFile',
+            name="ArtifactFile",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('path', models.CharField(max_length=1024)),
-                ('executable', models.BooleanField(default=False)),
-                ('artifact', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='files', to='pipelines.artifact')),
-                ('blob', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.blob')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("path", models.CharField(max_length=1024)),
+                ("executable", models.BooleanField(default=False)),
+                (
+                    "artifact",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="files",
+                        to="pipelines.artifact",
+                    ),
+                ),
+                (
+                    "blob",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="pipelines.blob",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['path'],
-                'constraints': [models.UniqueConstraint(fields=('artifact', 'path'), name='one_file_per_artifact_and_path')],
+                "ordering": ["path"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("artifact", "path"), name="one_file_per_artifact_and_path"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='IdempotencyKey',
+            name="IdempotencyKey",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=255)),
-                ('request_digest', models.CharField(help_text='SHA-256 over method, path and body.', max_length=64)),
-                ('created_at', models.DateTimeField()),
-                ('status', models.PositiveSmallIntegerField(blank=True, help_text='HTTP status of the first answer; empty while it runs.', null=True)),
-                ('answer', models.JSONField(blank=True, null=True)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("key", models.CharField(max_length=255)),
+                (
+                    "request_digest",
+                    models.CharField(
+                        help_text="SHA-256 over method, path and body.", max_length=64
+                    ),
+                ),
+                ("created_at", models.DateTimeField()),
+                (
+                    "status",
+                    models.PositiveSmallIntegerField(
+                        blank=True,
+                        help_text="HTTP status of the first answer; empty while it runs.",
+                        null=True,
+                    ),
+                ),
+                ("answer", models.JSONField(blank=True, null=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('user', 'key'), name='one_answer_per_user_and_idempotency_key')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("user", "key"), name="one_answer_per_user_and_idempotency_key"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='LogChunk',
+            name="LogChunk",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('attempt', models.PositiveIntegerField()),
-                ('sequence', models.PositiveIntegerField()),
-                ('step', models.CharField(blank=True, max_length=64)),
-                ('text', models.TextField()),
-                ('written_at', models.DateTimeField()),
-                ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='log_chunks', to='pipelines.job')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("attempt", models.PositiveIntegerField()),
+                ("sequence", models.PositiveIntegerField()),
+                ("step", models.CharField(blank=True, max_length=64)),
+                ("text", models.TextField()),
+                ("written_at", models.DateTimeField()),
+                (
+                    "job",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="log_chunks",
+                        to="pipelines.job",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['attempt', 'sequence'],
-                'constraints': [models.UniqueConstraint(fields=('job', 'attempt', 'sequence'), name='one_chunk_per_job_attempt_and_sequence')],
+                "ordering": ["attempt", "sequence"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("job", "attempt", "sequence"),
+                        name="one_chunk_per_job_attempt_and_sequence",
+                    )
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='revision',
-            constraint=models.UniqueConstraint(fields=('pipeline', 'number'), name='one_revision_per_pipeline_and_number'),
+            model_name="revision",
+            constraint=models.UniqueConstraint(
+                fields=("pipeline", "number"), name="one_revision_per_pipeline_and_number"
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['pipeline', 'state', '-number'], name='runs_of_pipeline_by_state'),
+            model_name="run",
+            index=models.Index(
+                fields=["pipeline", "state", "-number"], name="runs_of_pipeline_by_state"
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('state__in', ['queued', 'running', 'waiting'])), fields=['state'], name='open_runs'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("state__in", ["queued", "running", "waiting"])),
+                fields=["state"],
+                name="open_runs",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.UniqueConstraint(fields=('pipeline', 'number'), name='one_run_per_pipeline_and_number'),
+            model_name="run",
+            constraint=models.UniqueConstraint(
+                fields=("pipeline", "number"), name="one_run_per_pipeline_and_number"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['queued', 'running', 'waiting', 'succeeded', 'failed', 'errored', 'cancelled', 'skipped'])), name='run_state_is_known'),
+            model_name="run",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "state__in",
+                        [
+                            "queued",
+                            "running",
+                            "waiting",
+                            "succeeded",
+                            "failed",
+                            "errored",
+                            "cancelled",
+                            "skipped",
+                        ],
+                    )
+                ),
+                name="run_state_is_known",
+            ),
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=models.Index(condition=models.Q(('state', 'running')), fields=['lease_until'], name='running_jobs_by_lease'),
+            model_name="job",
+            index=models.Index(
+                condition=models.Q(("state", "running")),
+                fields=["lease_until"],
+                name="running_jobs_by_lease",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=models.UniqueConstraint(fields=('run', 'stage', 'key'), name='one_job_per_run_stage_and_key'),
+            model_name="job",
+            constraint=models.UniqueConstraint(
+                fields=("run", "stage", "key"), name="one_job_per_run_stage_and_key"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['queued', 'running', 'waiting', 'succeeded', 'failed', 'errored', 'cancelled', 'skipped'])), name='job_state_is_known'),
+            model_name="job",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "state__in",
+                        [
+                            "queued",
+                            "running",
+                            "waiting",
+                            "succeeded",
+                            "failed",
+                            "errored",
+                            "cancelled",
+                            "skipped",
+                        ],
+                    )
+                ),
+                name="job_state_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='artifact',
-            constraint=models.UniqueConstraint(fields=('run', 'stage', 'job', 'step', 'name'), name='one_artifact_per_step_and_name'),
+            model_name="artifact",
+            constraint=models.UniqueConstraint(
+                fields=("run", "stage", "job", "step", "name"),
+                name="one_artifact_per_step_and_name",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='artifact',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('bundle__isnull', False), ('type', 'flowPublic')), models.Q(('bundle__isnull', True), ('type', 'dockerImage'), models.Q(('image', ''), _negated=True)), _connector='OR'), name='artifact_is_files_or_an_image'),
+            model_name="artifact",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("bundle__isnull", False), ("type", "flowPublic")),
+                    models.Q(
+                        ("bundle__isnull", True),
+                        ("type", "dockerImage"),
+                        models.Q(("image", ""), _negated=True),
+                    ),
+                    _connector="OR",
+                ),
+                name="artifact_is_files_or_an_image",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='step',
-            constraint=models.UniqueConstraint(fields=('job', 'key'), name='one_step_per_job_and_key'),
+            model_name="step",
+            constraint=models.UniqueConstraint(
+                fields=("job", "key"), name="one_step_per_job_and_key"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='step',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['queued', 'running', 'waiting', 'succeeded', 'failed', 'errored', 'cancelled', 'skipped'])), name='step_state_is_known'),
+            model_name="step",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "state__in",
+                        [
+                            "queued",
+                            "running",
+                            "waiting",
+                            "succeeded",
+                            "failed",
+                            "errored",
+                            "cancelled",
+                            "skipped",
+                        ],
+                    )
+                ),
+                name="step_state_is_known",
+            ),
         ),
     ]

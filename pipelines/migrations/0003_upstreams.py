@@ -6,24 +6,44 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('pipelines', '0002_seal'),
+        ("pipelines", "0002_seal"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Upstream',
+            name="Upstream",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('source', models.CharField(max_length=64)),
-                ('slug', models.CharField(help_text='The pipeline referred to; it may not exist.', max_length=200)),
-                ('pipeline', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='upstreams', to='pipelines.pipeline')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("source", models.CharField(max_length=64)),
+                (
+                    "slug",
+                    models.CharField(
+                        help_text="The pipeline referred to; it may not exist.", max_length=200
+                    ),
+                ),
+                (
+                    "pipeline",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="upstreams",
+                        to="pipelines.pipeline",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['pipeline', 'source'],
-                'indexes': [models.Index(fields=['slug'], name='upstreams_by_slug')],
-                'constraints': [models.UniqueConstraint(fields=('pipeline', 'source'), name='one_upstream_per_pipeline_and_source')],
+                "ordering": ["pipeline", "source"],
+                "indexes": [models.Index(fields=["slug"], name="upstreams_by_slug")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("pipeline", "source"), name="one_upstream_per_pipeline_and_source"
+                    )
+                ],
             },
         ),
     ]

@@ -13,6 +13,11 @@ from typing import Any
 
 from django import forms, template
 
+from pipelines.flow.catalog import LANGUAGE
+from pipelines.flow.check import check
+from pipelines.flow.graph import Graph, draw
+from pipelines.flow.manual import EXAMPLE
+
 register = template.Library()
 
 
@@ -62,6 +67,11 @@ stages:
             with:
               uploadType: flowPublic
 """
+
+
+def _graph() -> Graph | None:
+    report = check(EXAMPLE, LANGUAGE)
+    return draw(report.definition, report.references, LANGUAGE) if report.definition else None
 
 
 @register.simple_tag
@@ -151,6 +161,7 @@ def style_guide_samples() -> dict[str, Any]:
         ],
         "log": _log(),
         "definition": DEFINITION,
+        "graph": _graph(),
         "changes": [
             {
                 "package": "shop-api",

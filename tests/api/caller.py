@@ -53,13 +53,15 @@ class Api:
         *,
         content_type: str = "application/json",
         arrives: bytes | None = None,
-        **headers: str,
+        **headers: Any,
     ) -> Answer:
         """Send raw bytes, or a JSON body where `data` is anything else. Headers: If_Match=…
 
         `arrives`: what is read of the body when the connection breaks before its end.
         """
-        sent = {"Content-Type": content_type} | {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {"Content-Type": content_type} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
         if self.token is not None:
             sent.setdefault("Authorization", f"Bearer {self.token}")
         url = path if path.startswith("/") else V1 + path
@@ -71,13 +73,13 @@ class Api:
         _hold_together(response, content)
         return Answer(response.status_code, response.headers, content)
 
-    def get(self, path: str, *, expect: int = 200, **headers: str) -> Answer:
+    def get(self, path: str, *, expect: int = 200, **headers: Any) -> Answer:
         return _expected(self.call("GET", path, **headers), expect)
 
-    def post(self, path: str, data: Any = b"", *, expect: int = 201, **headers: str) -> Answer:
+    def post(self, path: str, data: Any = b"", *, expect: int = 201, **headers: Any) -> Answer:
         return _expected(self.call("POST", path, data, **headers), expect)
 
-    def put(self, path: str, data: Any = b"", *, expect: int = 200, **headers: str) -> Answer:
+    def put(self, path: str, data: Any = b"", *, expect: int = 200, **headers: Any) -> Answer:
         return _expected(self.call("PUT", path, data, **headers), expect)
 
     def refused(
@@ -90,7 +92,7 @@ class Api:
         code: str,
         content_type: str = "application/json",
         arrives: bytes | None = None,
-        **headers: str,
+        **headers: Any,
     ) -> dict[str, Any]:
         """The problem document of a call that is refused and leaves everything as it was."""
         with nothing_changes():
@@ -104,7 +106,7 @@ def problem(answer: Answer, status: int, code: str) -> dict[str, Any]:
     """The answer as a problem document, checked to be one, of this status and code."""
     assert (answer.status, answer.headers["Content-Type"]) == (status, PROBLEM), answer.content
     document: dict[str, Any] = answer.json
-    assert NAMED_FIELDS <= document.keys()
+    assert document.keys() >= NAMED_FIELDS
     assert document["status"] == status
     assert document["code"] == code, document
     assert document["type"].endswith(code)

@@ -33,8 +33,10 @@ def test_the_call_refuses_everyone_else_and_changes_nothing(
     call: Call, people: People, things: Things
 ) -> None:
     for name in sorted({*EVERYONE, "mallory"} - call.may):
-        code = "self_approval" if name == "ada" and call.body and "plan_digest" in call.body else (
-            "forbidden"
+        code = (
+            "self_approval"
+            if name == "ada" and call.body and "plan_digest" in call.body
+            else ("forbidden")
         )
         people.of(name).refused(
             call.method, call.url(things), call.data(things), status=403, code=code

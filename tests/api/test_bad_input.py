@@ -1,4 +1,4 @@
-"""Bodies and parameters that cannot be taken: each is refused with its place, and changes nothing."""
+"""Bodies and parameters that cannot be taken: refused with the place, and nothing changes."""
 
 import json
 from typing import Any
@@ -10,14 +10,17 @@ from pipelines.models import ExecutionState
 from tests.api.caller import paths_at_fault, problem
 from tests.api.calls import CALLS, READS, WITH_BODY, Call
 from tests.api.conftest import People, Things
-from tests.cast import external_run
 from tests.world import nothing_changes
 
 POSTS = [call for call in CALLS if call.method != "GET"]
 
 
 def _who(call: Call) -> str:
-    return "ada" if "ada" in call.may and "{plan_digest}" not in str(call.body) else sorted(call.may)[0]
+    return (
+        "ada"
+        if "ada" in call.may and "{plan_digest}" not in str(call.body)
+        else sorted(call.may)[0]
+    )
 
 
 # ---- The form of a body ------------------------------------------------------------------------
@@ -65,13 +68,9 @@ def test_a_body_that_no_database_could_keep_is_malformed(
 
 
 @pytest.mark.parametrize("call", POSTS, ids=str)
-def test_a_body_larger_than_is_read_is_refused(
-    call: Call, people: People, things: Things
-) -> None:
+def test_a_body_larger_than_is_read_is_refused(call: Call, people: People, things: Things) -> None:
     body = b'{"comment": "' + b"x" * (5 * 1024**2) + b'"}'
-    people.of(_who(call)).refused(
-        call.method, call.url(things), body, status=413, code="too_large"
-    )
+    people.of(_who(call)).refused(call.method, call.url(things), body, status=413, code="too_large")
 
 
 def test_a_definition_larger_than_is_read_is_refused(people: People) -> None:
@@ -87,12 +86,10 @@ def test_a_definition_larger_than_is_read_is_refused(people: People) -> None:
 
 # ---- Values ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("call", WITH_BODY, ids=str)
-def test_every_field_of_a_wrong_kind_is_located(
-    call: Call, people: People, things: Things
-) -> None:
+def test_every_field_of_a_wrong_kind_is_located(call: Call, people: People, things: Things) -> None:
     who, url, body = people.of(_who(call)), call.url(things), call.data(things)
     for name in body:
-        wrong: Any = {"a": {"b": [1]}} if not isinstance(body[name], dict) else [1]
+        wrong = [1] if isinstance(body[name], dict) else {"a": {"b": [1]}}
         document = who.refused(call.method, url, {**body, name: wrong}, status=422, code="invalid")
         assert any(path.startswith(name) for path in paths_at_fault(document)), document
 
@@ -101,7 +98,21 @@ def test_every_field_of_a_wrong_kind_is_located(
 def test_no_value_of_any_kind_breaks_anything(call: Call, people: People, things: Things) -> None:
     who, url, body = people.of(_who(call)), call.url(things), call.data(things)
     for name in body:
-        for wrong in (None, "", " ", -1, 2**70, 1e308, [], [[]], {}, "x" * 30_000, "ü\u202e\n", True):
+        values: tuple[Any, ...] = (
+            None,
+            "",
+            " ",
+            -1,
+            2**70,
+            1e308,
+            [],
+            [[]],
+            {},
+            "x" * 30_000,
+            "ü\u202e\n",
+            True,
+        )
+        for wrong in values:
             answer = who.call(call.method, url, {**body, name: wrong})
             assert answer.status < 500
 
@@ -119,14 +130,13 @@ MISSING = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("call", "name"), MISSING, ids=lambda each: str(each))
+@pytest.mark.parametrize(("call", "name"), MISSING, ids=str)
 def test_a_missing_field_is_named(call: Call, name: str, people: People, things: Things) -> None:
     body = {key: value for key, value in call.data(things).items() if key != name}
     with nothing_changes():
         answer = people.of(_who(call)).call(call.method, call.url(things), body)
     document = problem(answer, 422, "invalid")
-    if name != "artifact" or "publish" not in str(call.body):
-        assert name in str(document.get("problems", document["detail"]))
+    assert name in str(document.get("problems", document["detail"]))
 
 
 @pytest.mark.parametrize(
@@ -151,9 +161,7 @@ def test_a_version_is_published_under_a_plain_name_only(
 @pytest.mark.parametrize("slug", ["-x", "A", "a/b", "..", "a b", "ü", "x" * 65, "a\tb"])
 def test_only_a_slug_names_a_thing(slug: str, people: People, things: Things) -> None:
     yaml = "stages: {s: {jobs: {j: {steps: {c: {step: Command, with: {run: 'true'}}}}}}}"
-    people.ada.refused(
-        "POST", "pipelines/", {"id": slug, "yaml": yaml}, status=422, code="invalid"
-    )
+    people.ada.refused("POST", "pipelines/", {"id": slug, "yaml": yaml}, status=422, code="invalid")
     people.ada.refused("POST", "repositories/", {"name": slug}, status=422, code="invalid")
     people.admin.refused("POST", "environments/", {"name": slug}, status=422, code="invalid")
 
@@ -164,7 +172,9 @@ def test_a_name_that_is_taken_is_a_conflict(people: People, things: Things) -> N
         "POST", "pipelines/", {"id": "app", "yaml": yaml}, status=409, code="name_taken"
     )
     people.ada.refused("POST", "repositories/", {"name": "apps"}, status=409, code="name_taken")
-    people.admin.refused("POST", "environments/", {"name": "staging"}, status=409, code="name_taken")
+    people.admin.refused(
+        "POST", "environments/", {"name": "staging"}, status=409, code="name_taken"
+    )
     image = {"artifact": "twice", "type": "dockerImage", "dockerUrl": things.image.image}
     path = f"pipelines/app/runs/{things.external.number}/artifacts/"
     people.ada.post(path, image)
@@ -235,9 +245,7 @@ def test_an_invalid_definition_is_refused_with_the_place_of_each_fault(
 
 @pytest.mark.parametrize("yaml", INVALID.values(), ids=list(INVALID))
 def test_checking_a_definition_always_answers(yaml: str, people: People) -> None:
-    answer = people.ada.call(
-        "POST", "definitions/check/", yaml.encode(), content_type="text/yaml"
-    )
+    answer = people.ada.call("POST", "definitions/check/", yaml.encode(), content_type="text/yaml")
     assert answer.status == 200, answer.content
     assert answer.json["valid"] is False
     assert answer.json["problems"]
@@ -247,7 +255,9 @@ def test_a_definition_is_taken_as_yaml_and_as_json(people: People) -> None:
     yaml = "stages: {s: {jobs: {j: {steps: {c: {step: Command, with: {run: 'true'}}}}}}}\n"
     assert people.ada.post("definitions/check/", {"yaml": yaml}, expect=200).json["valid"]
     for form in ("text/yaml", "application/yaml", "text/yaml; charset=utf-8"):
-        answer = people.ada.call("PUT", "pipelines/app/definition/", yaml.encode(), content_type=form)
+        answer = people.ada.call(
+            "PUT", "pipelines/app/definition/", yaml.encode(), content_type=form
+        )
         assert (answer.status, answer.json["yaml"]) == (200, yaml)
         assert answer.json["revision"] == 2
 
@@ -292,9 +302,7 @@ def test_an_external_run_ends_in_a_known_way_only(
     people.ada.refused("POST", path, {"status": status}, status=422, code="invalid")
 
 
-def test_a_run_of_sluices_own_is_not_finished_from_outside(
-    people: People, things: Things
-) -> None:
+def test_a_run_of_sluices_own_is_not_finished_from_outside(people: People, things: Things) -> None:
     path = f"pipelines/app/runs/{things.queued.number}/"
     people.ada.refused(
         "POST", f"{path}finish/", {"status": "succeeded"}, status=409, code="wrong_state"

@@ -30,9 +30,7 @@ def test_a_single_object_has_a_tag_that_answers_304(
 def test_the_tag_changes_with_the_object(people: People, things: Things) -> None:
     path = f"promotions/{things.requested.pk}/"
     before = people.ben.get(path).headers["ETag"]
-    people.ben.post(
-        f"{path}reject/", {"plan_digest": things.requested.plan_digest}, expect=200
-    )
+    people.ben.post(f"{path}reject/", {"plan_digest": things.requested.plan_digest}, expect=200)
     after = people.ben.get(path, If_None_Match=before)
     assert after.json["state"] == "rejected"
     assert after.headers["ETag"] != before

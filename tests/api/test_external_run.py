@@ -41,9 +41,7 @@ def test_what_another_ci_reports_is_published_promoted_and_resolved(
     assert published["manifest_digest"] == artifact["digest"]
     assert published["provenance"]["commit"] == "c0ffee"
     assert published["provenance"]["url"] == "https://ci.example/42"
-    ada.post(
-        f"{versions}4.2.0/evidence/", {"predicate_type": "tests", "result": "passed"}
-    )
+    ada.post(f"{versions}4.2.0/evidence/", {"predicate_type": "tests", "result": "passed"})
 
     for environment in ("staging", "production"):
         wanted = {"environment": environment, "items": [{**ITEM, "version": "4.2.0"}]}
@@ -64,9 +62,7 @@ def test_what_another_ci_reports_is_published_promoted_and_resolved(
         assert [each["what"] for each in done["timeline"]] == ["requested", "approved", "completed"]
         assert done["approvals"][0]["plan_digest"] == plan["plan_digest"]
 
-    resolved = production.get(
-        "repositories/apps/packages/app/resolve/?environment=production"
-    ).json
+    resolved = production.get("repositories/apps/packages/app/resolve/?environment=production").json
     assert resolved["version"] == "4.2.0"
     (file,) = resolved["files"]
     assert file["sha256"] == hashlib.sha256(content).hexdigest()

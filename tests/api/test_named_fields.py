@@ -81,7 +81,9 @@ FIELDS: dict[tuple[str, str], set[str]] = {
     ("GET", "/api/v1/history/"): {"sequence", "at", "type", "actor", "data"},
 }
 #: What answers no JSON.
-BYTES = {path for path in (call.path for call in CALLS) if re.search(r"(download|log)/$|path}", path)}
+BYTES = {
+    path for path in (call.path for call in CALLS) if re.search(r"(download|log)/$|path}", path)
+}
 MOMENT = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
 
 
@@ -134,7 +136,9 @@ def test_a_version_tells_all_its_files_with_digests_and_links(
 
 
 def test_problems_and_references_of_a_check_have_their_place(people: People) -> None:
-    yaml = "stages:\n  a:\n    jobs:\n      b:\n        steps:\n          c:\n            step: No\n"
+    yaml = (
+        "stages:\n  a:\n    jobs:\n      b:\n        steps:\n          c:\n            step: No\n"
+    )
     yaml += "            with:\n              run: $[stages.x.y.z.artifacts.default]\n"
     answer = people.ada.post("definitions/check/", {"yaml": yaml}, expect=200).json
     assert answer["valid"] is False

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines import artifacts, runs
+from pipelines import artifacts, blobs, runs
 from promotion import publishing
 from tests.api.caller import problem
 from tests.api.calls import CALLS, WITH_BODY, Call
@@ -19,7 +19,7 @@ def _names(path: str) -> list[str]:
 @pytest.mark.parametrize(
     ("call", "name"),
     [(call, name) for call in CALLS for name in _names(call.path)],
-    ids=lambda each: str(each),
+    ids=str,
 )
 def test_what_the_address_names_must_be_there(
     call: Call, name: str, people: People, things: Things
@@ -28,7 +28,7 @@ def test_what_the_address_names_must_be_there(
     if (call.method, call.path.rsplit("/", 2)[-2], name) == ("POST", "versions", "package"):
         # Publishing makes the package; only its repository must be there.
         return
-    for unknown in (["0", "99999999", "9" * 40] if name in NO_NUMBER else ["nothing", "a b", "ü"]):
+    for unknown in ["0", "99999999", "9" * 40] if name in NO_NUMBER else ["nothing", "a b", "ü"]:
         url = call.url(things, **{name: unknown})
         if name == "number" and len(unknown) > 9:
             who.refused(call.method, url, call.data(things), status=400, code="bad_request")
@@ -135,7 +135,7 @@ def test_a_replacement_must_be_another_version_of_the_same_package(
         for field in ("repository", "package", "environment", "artifact", "items")
         if field in call.body and "pipelines/" not in call.path
     ],
-    ids=lambda each: str(each),
+    ids=str,
 )
 def test_what_a_body_names_must_be_there(
     call: Call, field: str, people: People, things: Things
@@ -161,9 +161,7 @@ def test_what_a_body_names_must_be_there(
     ["nothing/", "v1/", "v1/nothing/", "v2/pipelines/", "v1/pipelines//", "v1/promotions/one/",
      "v1/artifacts/-1/", "v1/selections/1.5/", "schema/extra/"],
 )  # fmt: skip
-def test_an_unknown_address_below_api_answers_a_problem_document(
-    path: str, people: People
-) -> None:
+def test_an_unknown_address_below_api_answers_a_problem_document(path: str, people: People) -> None:
     for who in (people.ada, people.nobody):
         problem(who.call("GET", f"/api/{path}"), 404, "not_found")
         problem(who.call("POST", f"/api/{path}", {}), 404, "not_found")
@@ -180,8 +178,6 @@ def test_bytes_that_the_storage_lost_are_reported_not_served_as_nothing(
 ) -> None:
     artifact = make_artifact(things.site.cast.ada, things.site.pipeline)
     assert artifact.bundle is not None
-    from pipelines import blobs
-
     blobs.store().delete(artifact.bundle.storage_name)
     found = people.ada.refused(
         "GET", f"artifacts/{artifact.pk}/download/", status=404, code="not_found"

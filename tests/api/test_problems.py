@@ -114,7 +114,7 @@ FOREIGN: list[tuple[Exception, int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("error", "status", "code"), FOREIGN, ids=lambda each: str(each))
+@pytest.mark.parametrize(("error", "status", "code"), FOREIGN, ids=str)
 def test_what_the_framework_raises_is_a_problem_document_too(
     error: Exception, status: int, code: str
 ) -> None:

@@ -130,9 +130,7 @@ def test_an_environment_without_the_package_has_nothing_to_select(
     )  # fmt: skip
 
 
-def test_a_recalled_version_is_refused_where_it_is_placed(
-    people: People, things: Things
-) -> None:
+def test_a_recalled_version_is_refused_where_it_is_placed(people: People, things: Things) -> None:
     people.ben.post(
         "repositories/apps/packages/app/versions/1.0.1/recall/",
         {"reason": "It loses data.", "replacement": "1.0.0"},
@@ -153,6 +151,4 @@ def test_what_was_placed_then_answers_as_of_then(people: People, things: Things)
     then = people.dora.get(f"{path}&as_of={placed['since']}").json
     assert then["version"] == "1.0.1"
     assert "at" in then["explanation"]["rule"]
-    people.dora.refused(
-        "GET", f"{path}&as_of=2001-01-01", status=404, code="no_eligible_version"
-    )
+    people.dora.refused("GET", f"{path}&as_of=2001-01-01", status=404, code="no_eligible_version")

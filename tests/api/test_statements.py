@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from pipelines import runs
 from tests.api.caller import V1, Api
 from tests.api.conftest import People, Things
-from tests.cast import external_run, make_pipeline
+from tests.cast import external_run, make_artifact, make_pipeline
 
 CONTROL = ("SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN", "COMMIT")
 
@@ -49,8 +49,6 @@ def test_selecting_takes_sixteen_statements(people: People) -> None:
 def test_publishing_takes_a_fixed_number_of_statements_whatever_the_number_of_files(
     people: People, things: Things
 ) -> None:
-    from tests.cast import make_artifact
-
     def publish(name: str, files: int) -> int:
         content = {f"{number}.txt": f"{name} {number}".encode() for number in range(files)}
         artifact = make_artifact(things.site.cast.ada, things.site.pipeline, content)
@@ -100,9 +98,7 @@ def test_a_stream_of_the_history_takes_the_same_statements_however_long_it_is(
 
 
 @pytest.mark.parametrize("path", ["/", "/history/", "/promotions/", "/waiting/", "/pipelines/"])
-def test_a_page_takes_the_same_statements_however_much_it_shows(
-    path: str, things: Things
-) -> None:
+def test_a_page_takes_the_same_statements_however_much_it_shows(path: str, things: Things) -> None:
     client = Client()
     client.force_login(things.site.cast.ben)
 
@@ -118,7 +114,5 @@ def test_a_page_takes_the_same_statements_however_much_it_shows(
 
 def test_a_call_looks_its_caller_up_in_one_statement(people: People) -> None:
     client = Api(people.production.token)
-    found = [
-        sql for sql in statements(lambda: client.get(V1 + VERSION)) if "accounts_token" in sql
-    ]
+    found = [sql for sql in statements(lambda: client.get(V1 + VERSION)) if "accounts_token" in sql]
     assert len(found) == 1

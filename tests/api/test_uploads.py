@@ -39,14 +39,12 @@ def path(things: Things) -> str:
     return f"pipelines/app/runs/{things.external.number}/artifacts/"
 
 
-def upload(who: Api, path: str, body: bytes, **headers: str) -> Answer:
+def upload(who: Api, path: str, body: bytes, **headers: Any) -> Answer:
     return who.call("POST", path, body, content_type=FORM, **headers)
 
 
-def refused(who: Api, path: str, body: bytes, *, status: int, code: str, **headers: str) -> Any:
-    return who.refused(
-        "POST", path, body, content_type=FORM, status=status, code=code, **headers
-    )
+def refused(who: Api, path: str, body: bytes, *, status: int, code: str, **headers: Any) -> Any:
+    return who.refused("POST", path, body, content_type=FORM, status=status, code=code, **headers)
 
 
 def incoming() -> list[Path]:
@@ -134,9 +132,7 @@ def test_a_body_that_is_cut_short_is_refused_and_leaves_nothing(
     missing: int, people: People, path: str
 ) -> None:
     body = form(("a.bin", b"x" * 200_000), artifact="a")
-    refused(
-        people.ada, path, body, status=400, code="truncated_upload", arrives=body[:-missing]
-    )
+    refused(people.ada, path, body, status=400, code="truncated_upload", arrives=body[:-missing])
     assert incoming() == []
 
 
@@ -209,9 +205,7 @@ def test_percent_signs_in_a_file_name_mean_nothing(name: str, people: People, pa
 
 
 def test_a_file_name_sent_the_extended_way_is_checked_as_well(people: People, path: str) -> None:
-    body = form(("a", b"x"), artifact="a").replace(
-        b'filename="a"', b"filename*=UTF-8''..%2F..%2Fx"
-    )
+    body = form(("a", b"x"), artifact="a").replace(b'filename="a"', b"filename*=UTF-8''..%2F..%2Fx")
     refused(people.ada, path, body, status=400, code="invalid_filename")
 
 
@@ -228,9 +222,7 @@ def test_one_path_is_not_sent_twice(people: People, path: str) -> None:
     refused(people.ada, path, body, status=400, code="invalid_filename")
 
 
-def test_a_name_that_is_taken_is_refused_before_any_byte_is_kept(
-    people: People, path: str
-) -> None:
+def test_a_name_that_is_taken_is_refused_before_any_byte_is_kept(people: People, path: str) -> None:
     body = form(("a.txt", b"under a name that is taken"), artifact="app")
     refused(people.ada, path, body, status=409, code="name_taken")
 

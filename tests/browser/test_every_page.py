@@ -1,4 +1,4 @@
-"""Every page, light and dark, wide and narrow: nobody is shut out, nothing is refused by the CSP."""
+"""Every page, light and dark, wide and narrow: nobody is shut out, the CSP refuses nothing."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from pipelines import definitions, runs
 from pipelines.logs import LogWriter
 from pipelines.models import ExecutionState, Job
 from pipelines.web import urls as pipelines_urls
-from promotion import publishing, selection
+from promotion import promoting, publishing, selection
 from promotion.models import Promotion
 from promotion.web import urls as promotion_urls
 from tests.browser.conftest import Window, Windows
@@ -33,10 +33,10 @@ stages:
 #: Answered by a part of a page, or only to POST.
 NO_PAGES = {
     "promotion:promotion_progress", "promotion:promotion_approve", "promotion:promotion_reject",
-    "promotion:version_recall", "promotion:promotion_withdraw", "promotion:promotion_retry", "pipelines:run_progress",
+    "promotion:version_recall", "promotion:promotion_withdraw", "promotion:promotion_retry",
+    "pipelines:run_progress",
     "pipelines:definition_check", "pipelines:revision_choose",
     "pipelines:run_cancel", "pipelines:job_log", "pipelines:job_pass", "pipelines:job_refuse",
-    "pipelines:definition_check", "pipelines:revision_choose",
     "accounts:token_issue", "accounts:token_revoke",
 }  # fmt: skip
 
@@ -86,7 +86,7 @@ class Shop:
         runs.finish(external, ExecutionState.FAILED, by=cast.ada)
         definitions.revise(site.pipeline, YAML + "# and more\n", by=cast.ada)
         writer = LogWriter(Job.objects.get(run=self.gated))
-        writer.write("\x1b[31mred\x1b[0m <b>not bold</b>\n".encode() * 40)
+        writer.write(b"\x1b[31mred\x1b[0m <b>not bold</b>\n" * 40)
         writer.flush()
 
     def pages(self) -> dict[str, str]:
@@ -120,8 +120,6 @@ class Shop:
             "pipelines:revision": ["app", 1],
             "pipelines:revision_diff": ["app", 1, 2],
             "pipelines:language": [],
-            "pipelines:revision_diff": ["app", 1, 1],
-            "pipelines:language": [],
             "pipelines:run_start": ["app"],
             "pipelines:run": ["gated", self.gated.number],
             "pipelines:job": job,
@@ -152,7 +150,7 @@ def shop(transactional_db: None) -> Shop:
 
 
 def test_every_page_is_looked_at(shop: Shop) -> None:
-    assert ALL == (shop.pages().keys() & ALL) | NO_PAGES
+    assert (shop.pages().keys() & ALL) | NO_PAGES == ALL
 
 
 def _faults(window: Window, address: str) -> Iterator[str]:
@@ -199,8 +197,6 @@ def test_nothing_that_somebody_wrote_becomes_part_of_a_page(shop: Shop, windows:
     evil = "<img src=x onerror=alert(1)><script>alert(2)</script>\x1b[31m{{ 7 }}"
     publishing.recall(site.publish("6.6.6"), by=site.cast.ben, reason=evil)
     promotion = Promotion.objects.get(pk=shop.waiting.pk)
-    from promotion import promoting
-
     promoting.reject(promotion, by=site.cast.ben, plan=promotion.plan_digest, comment=evil)
     runs.report(site.pipeline, by=site.cast.ada, comment=evil.replace("\x1b", ""))
     window = windows.open()
