@@ -5,7 +5,6 @@ half of one and give up for good; and it takes messages out through the system's
 Here a message appears by a rename and is claimed by a rename, inside the folder of the site.
 """
 
-import os
 import time
 import uuid
 from pathlib import Path
@@ -16,8 +15,8 @@ from kombu.transport import filesystem
 from kombu.utils.json import dumps, loads
 
 
-class Channel(filesystem.Channel):  # type: ignore[misc]  # kombu has no types
-    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:
+class Channel(filesystem.Channel):
+    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]
         folder = Path(self.data_folder_out)
         name = f"{time.time_ns()}-{uuid.uuid4().hex}.{queue}.msg"
         # A name that begins with a dot is nobody's message yet.
@@ -25,16 +24,16 @@ class Channel(filesystem.Channel):  # type: ignore[misc]  # kombu has no types
         hidden.write_bytes(dumps(payload).encode())
         hidden.rename(folder / name)
 
-    def _get(self, queue: str) -> Any:
+    def _get(self, queue: str, timeout: float | None = None) -> Any:
         folder = Path(self.data_folder_in)
         claimed = folder / "claimed"
         claimed.mkdir(exist_ok=True)
-        for name in sorted(os.listdir(folder)):
-            if name.startswith(".") or not name.endswith(f".{queue}.msg"):
+        for file in sorted(folder.glob(f"*.{queue}.msg")):
+            if file.name.startswith("."):
                 continue
-            mine = claimed / name
+            mine = claimed / file.name
             try:
-                (folder / name).rename(mine)
+                file.rename(mine)
             except FileNotFoundError:
                 continue  # Another worker was first.
             text = mine.read_text(encoding="utf-8")
@@ -43,5 +42,5 @@ class Channel(filesystem.Channel):  # type: ignore[misc]  # kombu has no types
         raise Empty
 
 
-class Transport(filesystem.Transport):  # type: ignore[misc]  # kombu has no types
+class Transport(filesystem.Transport):
     Channel = Channel

@@ -4,11 +4,15 @@ A setting that cannot be understood stops the process with the variable's name a
 right, because a service that starts with half its settings is worse than one that does not.
 """
 
+import ipaddress
 import os
 import secrets
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
@@ -27,19 +31,44 @@ def flag(name: str, *, default: bool) -> bool:
     raise ImproperlyConfigured(f"{name}={value!r} is not a yes or a no. Set it to 1 or 0.")
 
 
-def integer(name: str, default: int, *, least: int = 0) -> int:
+def integer(name: str, default: int, *, least: int = 0, most: int = 2**53) -> int:
     value = os.environ.get(name, "").strip()
     if not value:
         return default
-    if value.isascii() and value.isdigit() and int(value) >= least:
+    if value.isascii() and value.isdigit() and least <= int(value[:20]) <= most:
         return int(value)
-    raise ImproperlyConfigured(f"{name}={value!r} is not a whole number of at least {least}.")
+    raise ImproperlyConfigured(f"{name}={value!r} is not a whole number from {least} to {most}.")
 
 
 def items(name: str, default: tuple[str, ...]) -> tuple[str, ...]:
     """A comma-separated list; empty parts are dropped."""
     value = os.environ.get(name, "")
     return tuple(part.strip() for part in value.split(",") if part.strip()) or default
+
+
+def choice(name: str, default: str, known: tuple[str, ...]) -> str:
+    """One of `known`, in whatever case it is written."""
+    value = text(name, default).upper()
+    if value not in known:
+        raise ImproperlyConfigured(f"{name}={value!r} is none of: {', '.join(known)}.")
+    return value
+
+
+def address(name: str, default: str) -> str:
+    """A http or https address without a slash at its end."""
+    value = text(name, default).rstrip("/")
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ImproperlyConfigured(f"{name}={value!r} must be like https://sluice.example.com.")
+    return value
+
+
+def networks(name: str) -> tuple[Network, ...]:
+    """A comma-separated list of networks like 10.1.0.0/16."""
+    try:
+        return tuple(ipaddress.ip_network(each) for each in items(name, ()))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}. Write it like 10.1.0.0/16.") from error
 
 
 def path(name: str, default: Path) -> Path:

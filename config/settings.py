@@ -21,9 +21,9 @@ for folder in (DATA_DIR, DATA_DIR / "broker", DATA_DIR / "blobs", DATA_DIR / "wo
     folder.mkdir(parents=True, exist_ok=True, mode=0o750)
 
 DEBUG = env.flag("SLUICE_DEBUG", default=False)
-PORT = env.integer("PORT", 8000, least=1)
+PORT = env.integer("PORT", 8000, least=1, most=65_535)
 # The address that people and pipelines use. Links in artifact descriptors start with it.
-SITE_URL = env.text("SLUICE_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
+SITE_URL = env.address("SLUICE_URL", f"http://127.0.0.1:{PORT}")
 
 # ---- Database -----------------------------------------------------------------------------------
 DATABASE_URL = env.secret("SLUICE_DATABASE_URL") or f"sqlite:///{DATA_DIR / 'sluice.sqlite3'}"
@@ -132,7 +132,7 @@ KNOX_TOKEN_MODEL = "accounts.Token"  # noqa: S105  # a model's name
 MIGRATION_MODULES = {"knox": None}
 REST_KNOX = {
     "TOKEN_PREFIX": "sluice_",
-    "TOKEN_TTL": timedelta(days=env.integer("SLUICE_TOKEN_DAYS", 365, least=1)),
+    "TOKEN_TTL": timedelta(days=env.integer("SLUICE_TOKEN_DAYS", 365, least=1, most=36_500)),
     "AUTH_HEADER_PREFIX": "Bearer",
     "TOKEN_MODEL": KNOX_TOKEN_MODEL,
 }
@@ -217,10 +217,10 @@ MEDIA_ROOT = DATA_DIR / "media"
 BLOB_STAGING_DIR = DATA_DIR / "blobs" / "incoming"
 MAX_UPLOAD_BYTES = env.integer("SLUICE_MAX_UPLOAD_BYTES", 20 * 1024**3, least=1)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024**2
-LINK_LIFETIME = timedelta(hours=env.integer("SLUICE_LINK_HOURS", 24, least=1))
+LINK_LIFETIME = timedelta(hours=env.integer("SLUICE_LINK_HOURS", 24, least=1, most=87_600))
 
 # Networks inside which sources may lie nevertheless, like 10.1.0.0/16; empty: the internet only.
-ALLOWED_NETWORKS = env.items("SLUICE_ALLOWED_NETWORKS", ())
+ALLOWED_NETWORKS = env.networks("SLUICE_ALLOWED_NETWORKS")
 # Folders below which a git source may name a repository on this machine.
 LOCAL_REPOSITORIES = tuple(
     Path(folder).resolve()
@@ -230,11 +230,11 @@ LOCAL_REPOSITORIES = tuple(
 # ---- Runs ---------------------------------------------------------------------------------------
 WORKSPACES_DIR = env.path("SLUICE_WORKSPACES", DATA_DIR / "workspaces")
 # A row that is running must renew its lease; the sweeper takes over what has not.
-LEASE = timedelta(seconds=env.integer("SLUICE_LEASE_SECONDS", 30, least=5))
+LEASE = timedelta(seconds=env.integer("SLUICE_LEASE_SECONDS", 30, least=5, most=3600))
 # After so many workers died over it, a job or promotion ends as errored.
 MAX_ATTEMPTS = 3
-SWEEP_EVERY = timedelta(seconds=env.integer("SLUICE_SWEEP_SECONDS", 5, least=1))
-MAX_JOB_MINUTES = env.integer("SLUICE_MAX_JOB_MINUTES", 240, least=1)
+SWEEP_EVERY = timedelta(seconds=env.integer("SLUICE_SWEEP_SECONDS", 5, least=1, most=3600))
+MAX_JOB_MINUTES = env.integer("SLUICE_MAX_JOB_MINUTES", 240, least=1, most=100_000)
 MAX_LOG_BYTES = env.integer("SLUICE_MAX_LOG_BYTES", 10 * 1024**2, least=1024)
 
 # ---- Celery -------------------------------------------------------------------------------------
@@ -269,12 +269,13 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 # ---- Logs ---------------------------------------------------------------------------------------
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.text("SLUICE_LOG_LEVEL", "INFO").upper()},
+    "root": {"handlers": ["stderr"], "level": env.choice("SLUICE_LOG_LEVEL", "INFO", LEVELS)},
     # Outgoing requests and refusals are answers, not faults: they need no line each.
     "loggers": {"httpx": {"level": "WARNING"}, "django.request": {"level": "ERROR"}},
 }

@@ -110,16 +110,23 @@ def _kill_group(leader: int) -> None:
         return
 
 
+def _count(name: str, default: int) -> str:
+    value = os.environ.get(name, "").strip() or str(default)
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value[:4]) <= 256:
+        sys.exit(f"Sluice cannot start: {name}={value!r} is not a whole number from 1 to 256.")
+    return value
+
+
 def programs(port: int, *, host: str = "127.0.0.1") -> list[Program]:
     """What one machine runs: the web server, a worker, and the schedule of the sweeps."""
     python = sys.executable
     web = [python, "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port)]
-    web += ["--workers", os.environ.get("SLUICE_WEB_WORKERS", "1"), "--blocking-threads", "4"]
+    web += ["--workers", _count("SLUICE_WEB_WORKERS", 1), "--blocking-threads", "4"]
     web += ["--no-access-log", "--log-level", "warning", "config.wsgi:application"]
     celery = [python, "-m", "celery", "--quiet", "--app", "config.celery:app"]
     worker = [*celery, "worker"]
     worker += ["--pool", "threads", "--loglevel", "WARNING"]
-    worker += ["--concurrency", os.environ.get("SLUICE_WORKER_THREADS", "4")]
+    worker += ["--concurrency", _count("SLUICE_WORKER_THREADS", 4)]
     worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     # Celery warns at each start as root. Whether that is right is the operator's decision.
     quiet = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges"}

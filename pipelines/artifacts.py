@@ -29,6 +29,8 @@ from pipelines.models.artifact import ArtifactType
 
 MAX_PATH_BYTES = 255
 MAX_FILES = 10_000
+# Invisible characters with which a name is made to look like another.
+BIDI = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 IMAGE = re.compile(
     r"^(?P<name>[a-z0-9][a-zA-Z0-9._:/-]{0,400}?)(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?"
     r"@(?P<digest>sha256:[0-9a-f]{64})\Z"
@@ -66,6 +68,8 @@ def check_path(path: str) -> str:
         wrong = "has a control character or a backslash"
     elif any(part in {"", ".", ".."} for part in parts):
         wrong = "is absolute or has an empty, . or .. part"
+    elif any(char in BIDI for char in path):
+        wrong = "has a character that turns the direction of writing"
     elif any("\ud800" <= char <= "\udfff" for char in path):
         wrong = "is not Unicode"
     if wrong:

@@ -11,6 +11,7 @@ from django.conf import settings
 from pipelines.errors import BadRequest
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class DestinationForbidden(BadRequest):
@@ -38,9 +39,16 @@ def allowed_address(host: str, port: int) -> str:
 
 
 def _is_allowed(address: Address) -> bool:
-    plain: Address = address
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        plain = address.ipv4_mapped
-    if any(plain in ipaddress.ip_network(each) for each in settings.ALLOWED_NETWORKS):
+    if any(address in network for network in settings.ALLOWED_NETWORKS):
         return True
-    return plain.is_global and not plain.is_multicast
+    if isinstance(address, ipaddress.IPv6Address) and (inner := _embedded(address)):
+        return _is_allowed(inner)
+    return address.is_global and not address.is_multicast
+
+
+def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 one stands for: mapped, 6to4, Teredo or NAT64."""
+    if address in NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    teredo = address.teredo
+    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)

@@ -92,10 +92,16 @@ def _commit_of(listed: str, branch: str) -> str | None:
 
 def _address(endpoint: str) -> str:
     """The endpoint as git may be told it, once it is known to lead where Sluice may go."""
-    parts = urlsplit(endpoint)
-    if parts.scheme in {"http", "https"} and parts.hostname:
+    try:
+        parts = urlsplit(endpoint)
+        is_web = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise BadRequest(f"“{endpoint[:120]}” is not an address: {error}.") from error
+    if is_web:
         return endpoint
-    if parts.scheme in {"", "file"}:
+    if not endpoint:
+        raise BadRequest("The source has no endpoint to fetch from.")
+    if parts.scheme == "file" or (not parts.scheme and endpoint.startswith("/")):
         folder = Path(unquote(parts.path)).resolve()
         if any(folder.is_relative_to(allowed) for allowed in settings.LOCAL_REPOSITORIES):
             return str(folder)
@@ -115,13 +121,12 @@ def _pinned_host(endpoint: str) -> list[str]:
         return []
     port = parts.port or (443 if parts.scheme == "https" else 80)
     address = destinations.allowed_address(parts.hostname, port)
-    shown = f"[{address}]" if ":" in address else address
-    return [
-        "-c",
-        f"http.curloptResolve={parts.hostname}:{port}:{shown}",
-        "-c",
-        "http.followRedirects=false",
-    ]
+    options = ["-c", "http.followRedirects=false"]
+    if parts.hostname != address:
+        # An address that was written out cannot be looked up anew, and needs no pinning.
+        shown = f"[{address}]" if ":" in address else address
+        options += ["-c", f"http.curloptResolve={parts.hostname}:{port}:{shown}"]
+    return options
 
 
 def _git(arguments: Sequence[str], endpoint: str) -> str:

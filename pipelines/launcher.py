@@ -80,13 +80,12 @@ def _kill_all() -> None:
 
 
 def _children() -> list[int]:
-    found = []
     me = os.getpid()
-    with contextlib.suppress(OSError):
-        for name in os.listdir("/proc"):
-            if name.isdigit() and _parent_of(name) == me:
-                found.append(int(name))
-    return found
+    try:
+        running = [name for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return []
+    return [int(name) for name in running if _parent_of(name) == me]
 
 
 def _parent_of(pid: str) -> int:

@@ -4,6 +4,7 @@ The rows are the to-do list. `begin`, `advance` and the claims below may be call
 number of times, by any worker: each looks at the rows and does what they call for.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -25,6 +26,8 @@ from pipelines.flow.document import Definition
 from pipelines.models import ExecutionState, Job, Pipeline, Run, Step, Trigger
 from pipelines.queue import nudge
 from pipelines.states import move
+
+log = logging.getLogger(__name__)
 
 S = ExecutionState
 BEGIN = "pipelines.begin_run"
@@ -174,6 +177,11 @@ def begin(run_id: int) -> None:
         pinned = _pin_remote(run, definition_of(run.revision))
     except SluiceError as error:
         _end(run, S.ERRORED, error.detail)
+        return
+    except Exception as broken:
+        log.exception("The sources of %s could not be pinned", run)
+        why = f"Sluice could not pin the run's sources: {type(broken).__name__}."
+        _end(run, S.ERRORED, why)
         return
     try:
         move(run, S.RUNNING, sources={**run.sources, **pinned}, started_at=timezone.now())
@@ -418,23 +426,9 @@ def refuse_job(job: Job, *, by: User) -> Job:
     return job
 
 
-# ---- Sweep -------------------------------------------------------------------------------------
-def sweep() -> None:
-    """Repeat every nudge that may have been lost, and take over from workers that died."""
-    now = timezone.now()
-    for job in Job.objects.filter(state=S.RUNNING, lease_until__lt=now):
-        _take_over(job)
-    late = now - settings.SWEEP_EVERY
-    for pk in Job.objects.filter(
-        state=S.QUEUED, dispatched_at__lt=late, run__state__in=[S.RUNNING, S.WAITING]
-    ).values_list("pk", flat=True):
-        nudge(EXECUTE, pk)
-    open_runs = Run.objects.open().filter(created_at__lt=late).exclude(trigger=Trigger.EXTERNAL)
-    for pk, state in open_runs.values_list("pk", "state"):
-        nudge(BEGIN if state == S.QUEUED else ADVANCE, pk)
-
-
-def _take_over(job: Job) -> None:
+# ---- Left undone -------------------------------------------------------------------------------
+def take_over(job: Job) -> None:
+    """Have a job begun anew whose worker died, but not for ever."""
     if job.attempt >= settings.MAX_ATTEMPTS:
         end_job(job, S.ERRORED, f"Its worker died {job.attempt} times.")
         return

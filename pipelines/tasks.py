@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from pipelines import execution, runs
+from pipelines import execution, runs, sweeping
 
 
 @shared_task(name=runs.BEGIN, acks_late=True, time_limit=1200)
@@ -23,4 +23,4 @@ def execute_job(job_id: int) -> None:
 
 @shared_task(name="pipelines.sweep", acks_late=True, time_limit=300)
 def sweep() -> None:
-    runs.sweep()
+    sweeping.sweep()

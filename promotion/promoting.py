@@ -5,6 +5,7 @@ digest: the plan is computed anew before each decision and before execution, and
 the plan that people saw, the promotion goes stale and nothing moves.
 """
 
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -40,6 +41,8 @@ from promotion.models import (
 )
 from promotion.policies import current_policy, rules_of
 from promotion.publishing import named, require_not_recalled
+
+log = logging.getLogger(__name__)
 
 P = PromotionState
 EXECUTE = "promotion.execute"
@@ -294,6 +297,10 @@ def execute(promotion_id: int) -> None:
         _give_up(promotion, to, refusal.detail)
     except WrongState:
         return  # Another worker took over after the lease had passed.
+    except Exception as broken:
+        # Whatever broke, it is said now and truthfully, not after three leases as a dead worker.
+        log.exception("%s broke", promotion)
+        _give_up(promotion, P.ERRORED, f"Sluice could not carry it out: {type(broken).__name__}.")
 
 
 def _claim(promotion_id: int) -> Promotion | None:

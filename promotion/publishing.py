@@ -17,7 +17,7 @@ from pipelines.canonical import (
     files_manifest,
     image_manifest,
 )
-from pipelines.errors import Invalid, NameTaken, NotFound, WrongState
+from pipelines.errors import Invalid, NameTaken, NotFound, TooLarge, WrongState
 from pipelines.models import Artifact, ExecutionState, Run
 from pipelines.models.artifact import ArtifactType
 from pipelines.models.pipeline import check_slug
@@ -35,6 +35,8 @@ from promotion.models import (
     VersionState,
 )
 from promotion.models.version import check_version_name
+
+MAX_EVIDENCE_BYTES = 4 * 1024**2
 
 KIND_OF_TYPE = {
     ArtifactType.FLOW_PUBLIC: RepositoryKind.GENERIC,
@@ -111,12 +113,7 @@ def publish(
             f"{repository.name} holds {repository.get_kind_display().lower()}; the artifact "
             f"“{artifact.name}” is of type {artifact.type}."
         )
-    run = artifact.run
-    if run.state != ExecutionState.SUCCEEDED:
-        raise NotValidated(
-            f"{run} is {run.state}. Only the artifacts of a succeeded run can be published.",
-            current=run.state,
-        )
+    _require_succeeded(artifact.run)
     manifest = manifest_of(artifact)
     try:
         with transaction.atomic():
@@ -138,6 +135,14 @@ def publish(
             ) from error
         return Published(existing, is_new=False)
     return Published(version, is_new=True)
+
+
+def _require_succeeded(run: Run) -> None:
+    if run.state != ExecutionState.SUCCEEDED:
+        raise NotValidated(
+            f"{run} is {run.state}. Only the artifacts of a succeeded run can be published.",
+            current=run.state,
+        )
 
 
 def manifest_of(artifact: Artifact) -> bytes:
@@ -233,6 +238,7 @@ def artifact_of_reference(pipeline: str, number: int, reference: str) -> Artifac
     run = Run.objects.with_names().filter(pipeline__slug=pipeline, number=number).first()
     if run is None:
         raise NotFound(f"There is no run {number} of a pipeline “{pipeline[:64]}”.")
+    _require_succeeded(run)
     return resolve_text(run, reference)
 
 
@@ -293,6 +299,8 @@ def add_evidence(
         text = canonical({"payload": payload, "predicate_type": predicate_type, "result": result})
     except ValueError as error:
         raise Invalid(f"The payload has no canonical JSON: {error}.") from error
+    if len(text) > MAX_EVIDENCE_BYTES:
+        raise TooLarge(f"A statement may have at most {MAX_EVIDENCE_BYTES} bytes.")
     now = timezone.now()
     with transaction.atomic():
         evidence, is_new = Evidence.objects.get_or_create(

@@ -61,6 +61,12 @@ def semantic(name: str) -> SemverVersion | None:
         return None
 
 
+def is_newer(name: str, other: str) -> bool:
+    """Whether `name` comes after `other`; of names that are no semantic versions, nobody knows."""
+    one, two = semantic(name), semantic(other)
+    return one is not None and two is not None and one > two
+
+
 def newest(names: list[str]) -> str:
     """The highest of at least one semantic version names."""
     return max(names, key=SemverVersion)

@@ -17,15 +17,15 @@ from pipelines.models import Artifact
 from promotion import descriptors, publishing, selection
 from promotion.api import lookups
 from promotion.api.shapes import (
-    EvidenceAnswer,
     PackageAnswer,
     RepositoryAnswer,
     ResolvedAnswer,
     SelectionAnswer,
+    StatementAnswer,
     VersionAnswer,
-    evidence_answer,
     package_answer,
     repository_answer,
+    statement_answer,
     version_answer,
 )
 from promotion.ledger.append import current_size
@@ -230,8 +230,21 @@ class VersionFileView(ApiView):
 
 class EvidenceView(ApiView):
     @operation(
+        "The evidence on a version, each statement whole",
+        {200: page_of(StatementAnswer)},
+        refusals=(404, 422),
+        tag=TAG,
+        is_list=True,
+    )
+    def get(self, request: Request, repository: str, package: str, version: str) -> Response:
+        query(request)
+        found = lookups.version(repository, package, version)
+        rows = found.evidence.select_related("added_by")
+        return page(self, request, rows, statement_answer)
+
+    @operation(
         "Add evidence on a version",
-        {201: shape(EvidenceAnswer)},
+        {201: shape(StatementAnswer)},
         refusals=(404, 415, 422),
         body=EvidenceBody,
         headers=IDEMPOTENCY,
@@ -241,7 +254,7 @@ class EvidenceView(ApiView):
     def post(self, request: Request, repository: str, package: str, version: str) -> Response:
         found = lookups.version(repository, package, version)
         added = publishing.add_evidence(found, by=caller(request), **read(EvidenceBody, request))
-        return Response(evidence_answer(added), status=201)
+        return Response(statement_answer(added), status=201)
 
 
 class RecallView(ApiView):

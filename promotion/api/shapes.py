@@ -90,13 +90,25 @@ class VersionFileAnswer(TypedDict):
 
 
 class EvidenceAnswer(TypedDict):
+    """A statement in short, as a version carries it. The statement itself may be large."""
+
     predicate_type: str
     result: str
     digest: str
     status: str
-    payload: Any
     added_by: str
     added_at: str | None
+
+
+class StatementAnswer(EvidenceAnswer):
+    """A statement whole."""
+
+    payload: Any
+
+
+def statement_answer(evidence: Evidence) -> StatementAnswer:
+    payload = json.loads(evidence.payload)["payload"]
+    return {**evidence_answer(evidence), "payload": payload}
 
 
 def evidence_answer(evidence: Evidence) -> EvidenceAnswer:
@@ -105,7 +117,6 @@ def evidence_answer(evidence: Evidence) -> EvidenceAnswer:
         "result": evidence.result,
         "digest": evidence.digest,
         "status": evidence.standing,
-        "payload": json.loads(evidence.payload)["payload"],
         "added_by": evidence.added_by.username,
         "added_at": timestamp(evidence.added_at),
     }

@@ -22,6 +22,7 @@ from promotion.models import (
     Repository,
     VersionState,
 )
+from promotion.ranges import is_newer
 from promotion.web import shapes
 
 PACKAGES_PER_PAGE = 100
@@ -92,7 +93,7 @@ def _cell(
             "url": reverse("promotion:version", args=names),
             "since": placement.since,
             "state": "recalled" if version.state == VersionState.RECALLED else "",
-            "behind": upstream is not None and upstream.version_id > version.pk,
+            "behind": upstream is not None and is_newer(upstream.version.name, version.name),
         }
     if item is not None:
         cell |= {

@@ -115,6 +115,7 @@ CALLS = [
     Call("GET", VERSION, 200),
     Call("GET", VERSION + "download/", 200),
     Call("GET", VERSION + "files/{path}", 200),
+    Call("GET", VERSION + "evidence/", 200),
     Call(
         "POST",
         VERSION + "evidence/",

@@ -92,6 +92,9 @@ def make_things() -> Things:
     site = make_site()
     cast = site.cast
     version = site.publish("1.0.0", files={"bin/run.sh": b"echo 1", "readme.txt": b"one"})
+    publishing.add_evidence(
+        version, by=cast.ada, predicate_type="scan", result="passed", payload={"found": 0}
+    )
     recalled = site.publish("0.9.0")
     publishing.recall(recalled, by=cast.ben, reason="It loses data.", replacement=version)
     second = site.publish("1.0.1")

@@ -60,6 +60,7 @@ FIELDS: dict[tuple[str, str], set[str]] = {
     ("GET", PACKAGE + "versions/"): A_VERSION,
     ("POST", PACKAGE + "versions/"): A_VERSION,
     ("GET", VERSION): A_VERSION,
+    ("GET", VERSION + "evidence/"): {"predicate_type", "result", "payload"},
     ("POST", VERSION + "evidence/"): {"predicate_type", "result", "payload"},
     ("POST", VERSION + "recall/"): A_VERSION,
     ("POST", "/api/v1/selections/"): SELECTION,

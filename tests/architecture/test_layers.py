@@ -129,20 +129,16 @@ def test_a_module_is_short_enough_to_be_read(path: Path) -> None:
 
 def test_no_committed_file_names_a_package_registry() -> None:
     """Where packages come from is the machine's setting: a pinned host would bind it to one."""
-    hosts = re.compile(
-        rb"https?://[^\s\"']*(pypi|pythonhosted|npmjs|registry|artifactory|nexus|/simple)", re.I
-    )
-    options = re.compile(rb"--(extra-)?index-url|--trusted-host|--find-links|\[\[tool\.uv\.index")
-    guilty = []
-    for path in committed():
-        if path == Path(__file__) or path.suffix in {".png", ".ico", ".woff2"}:
-            continue
-        content = path.read_bytes()
-        in_code = path.suffix in {".txt", ".in", ".toml", ".cfg", ".lock", ".sh"} or (
-            path.name in {"Makefile", "Dockerfile", "run"}
-        )
-        if in_code and (hosts.search(content) or options.search(content)):
-            guilty.append(path.relative_to(ROOT).as_posix())
+    # Written in pieces, so that this file itself names none.
+    hosts = ["pypi." + "org", "python" + "hosted.org", "npmjs." + "com", "npmjs." + "org"]
+    words = re.compile("|".join(re.escape(host) for host in hosts).encode(), re.I)
+    options = re.compile(rb"(?<!--no-emit-index-url)\s--(extra-)?index-url\b|--trusted-host\b")
+    guilty = [
+        path.relative_to(ROOT).as_posix()
+        for path in committed()
+        if path != Path(__file__)
+        and (words.search(content := path.read_bytes()) or options.search(content))
+    ]
     assert guilty == []
 
 

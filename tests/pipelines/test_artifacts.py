@@ -55,6 +55,7 @@ ATTACKS = {
     "300 bytes": "a" * 300,
     "256 bytes in few characters": "🙂" * 64,
     "no Unicode": "a\udcff",
+    "turned around": "gpj.\u202eexe",
 }
 
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,32 @@ def test_an_address_that_leads_inward_is_forbidden(endpoint: str) -> None:
         GitSource().fetch(pinned, Path("/nonexistent"), lambda line: None)
 
 
-@pytest.mark.parametrize("path", ["/etc", "{}/../../etc", "file:///etc", "{}-other", "%2Fetc", ""])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "",
+        "%2Fetc",
+        "git@github.com:team/app.git",
+        "http://1.1.1.1:99999/x",
+        "http://[::1",
+        "http://",
+    ],
+)
+def test_what_is_no_address_is_refused_with_its_reason(endpoint: str) -> None:
+    with pytest.raises(BadRequest) as refusal:
+        pin({"endpoint": endpoint})
+    assert not isinstance(refusal.value, destinations.DestinationForbidden)
+
+
+@pytest.mark.parametrize(
+    "address", ["64:ff9b::7f00:1", "2002:7f00:1::", "::ffff:10.0.0.1", "2001:0:1:1::80ff:fffe"]
+)
+def test_an_inner_address_in_the_clothes_of_another_family_is_forbidden(address: str) -> None:
+    with pytest.raises(destinations.DestinationForbidden):
+        destinations.allowed_address(address, 80)
+
+
+@pytest.mark.parametrize("path", ["/etc", "{}/../../etc", "file:///etc", "{}-other"])
 def test_a_repository_outside_the_allowed_folders_is_forbidden(path: str) -> None:
     endpoint = path.format(settings.LOCAL_REPOSITORIES[0])
     with pytest.raises(destinations.DestinationForbidden):
@@ -190,7 +216,7 @@ def test_an_address_of_another_kind_is_refused(endpoint: str) -> None:
 
 
 def test_an_operator_may_open_an_inner_network() -> None:
-    with override_settings(ALLOWED_NETWORKS=("10.1.0.0/16", "127.0.0.0/8")):
+    with override_settings(ALLOWED_NETWORKS=(ip_network("10.1.0.0/16"), ip_network("127.0.0.0/8"))):
         assert destinations.allowed_address("10.1.2.3", 80) == "10.1.2.3"
         assert destinations.allowed_address("127.0.0.1", 80) == "127.0.0.1"
         with pytest.raises(destinations.DestinationForbidden):

@@ -6,7 +6,7 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from pipelines import execution, logs, runs
+from pipelines import execution, logs, runs, sweeping
 from pipelines.models import ExecutionState, Job, Run
 from tests.cast import Site, external_run, work_off
 from tests.pipelines.working import job, job_of, log_of, said, started, states, steps, yaml
@@ -39,7 +39,7 @@ def test_a_job_whose_worker_died_begins_again_from_the_first_step(
 ) -> None:
     die(run)
     nobody_listens_to_the_queue.clear()
-    runs.sweep()
+    sweeping.sweep()
     only = job_of(run)
     assert (only.state, only.attempt, only.lease_until) == (S.QUEUED, 1, None)
     assert steps(run) == ["queued", "queued"]
@@ -51,7 +51,7 @@ def test_a_job_whose_worker_died_begins_again_from_the_first_step(
 def test_the_third_death_is_an_error(run: Run) -> None:
     for death in (1, 2, 3):
         die(run)
-        runs.sweep()
+        sweeping.sweep()
         assert job_of(run).state == (S.ERRORED if death == 3 else S.QUEUED)
     assert job_of(run).error == "Its worker died 3 times."
     runs.advance(run.pk)
@@ -60,19 +60,19 @@ def test_the_third_death_is_an_error(run: Run) -> None:
     assert steps(run) == ["errored", "skipped"]
     with nothing_changes():
         execution.execute(job_of(run).pk)
-        runs.sweep()
+        sweeping.sweep()
 
 
 def test_a_worker_that_renews_its_lease_is_left_alone(run: Run) -> None:
     claimed = die(run)
     assert runs.renew(claimed)
     with nothing_changes():
-        runs.sweep()
+        sweeping.sweep()
 
 
 def test_a_worker_that_comes_back_too_late_changes_nothing(run: Run) -> None:
     late = die(run)
-    runs.sweep()
+    sweeping.sweep()
     assert not runs.renew(late)
     assert work_off(run).state == S.SUCCEEDED
     with nothing_changes():
@@ -86,7 +86,7 @@ def test_the_log_that_is_read_is_that_of_the_last_attempt(run: Run) -> None:
     writer.write(b"from the first attempt\n")
     writer.flush()
     assert log_of(run) == "from the first attempt\n"
-    runs.sweep()
+    sweeping.sweep()
     work_off(run)
     writer.write(b"still talking\n")
     writer.flush()
@@ -103,7 +103,7 @@ def test_nudges_that_were_lost_are_repeated(
     Job.objects.filter(dispatched_at__isnull=False).update(dispatched_at=long_ago)
     nobody_listens_to_the_queue.clear()
     with nothing_changes():
-        runs.sweep()
+        sweeping.sweep()
     assert set(nobody_listens_to_the_queue) == {
         (runs.BEGIN, waiting.pk),
         (runs.ADVANCE, run.pk),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from pipelines import execution, runs
+from pipelines import execution, runs, sweeping
 from pipelines.errors import Invalid, WrongState
 from pipelines.models import Artifact, ExecutionState, Job, LogChunk, Run
 from tests.cast import Site, make_pipeline, work_off
@@ -274,7 +274,7 @@ def test_a_job_that_is_delivered_twice_is_done_once(site: Site) -> None:
         execution.execute(only.pk)
         runs.begin(run.pk)
         runs.advance(run.pk)
-        runs.sweep()
+        sweeping.sweep()
     assert said(run) == ["once"]
     assert (only.attempt, Artifact.objects.count()) == (1, 1)
 

@@ -121,17 +121,20 @@ class Installation:
         )
 
 
-def children(parent: int, word: str) -> list[int]:
-    """The ids of the processes that `parent` started itself and whose command has `word`."""
-    found = []
+def programs(serve: int, word: str) -> set[int]:
+    """The ids of the programs that `serve` started itself and that still live; `word` is one of
+    their arguments."""
+    found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            status = (folder / "stat").read_text().rpartition(")")[2].split()
-            command = (folder / "cmdline").read_bytes().decode()
+            state, parent, group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+            command = (folder / "cmdline").read_bytes().decode().split("\0")
         except OSError:
             continue
-        if int(status[1]) == parent and word in command:
-            found.append(int(folder.name))
+        # Each program leads a session of its own; what it forks stays in its group.
+        leads = int(group) == int(folder.name)
+        if int(parent) == serve and leads and state != "Z" and word in command:
+            found.add(int(folder.name))
     return found
 
 
