@@ -27,7 +27,7 @@ from promotion.errors import (
     SelfApproval,
 )
 from promotion.gates import APPROVALS, GateResult
-from promotion.ledger.append import append, lock
+from promotion.ledger.append import append, lock, timestamp
 from promotion.models import (
     Approval,
     Decision,
@@ -347,8 +347,7 @@ def _place(promotion: Promotion) -> None:
             lease_until=None,
             gates=[gate.as_json() for gate in opened],
         )
-        for version, _ in planned.items:
-            placing.place(environment, version, promotion)
+        placed = [placing.place(environment, version, promotion) for version, _ in planned.items]
         append(
             "promotion.completed",
             by=None,
@@ -356,7 +355,9 @@ def _place(promotion: Promotion) -> None:
             about=plans.about(planned),
             data={
                 **plans.named_promotion(promotion),
-                "placed": [named(version) for version, _ in planned.items],
+                "placed": [
+                    {**named(each.version), "since": timestamp(each.since)} for each in placed
+                ],
                 "gates": [gate.as_json() for gate in opened],
             },
         )

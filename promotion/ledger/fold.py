@@ -22,9 +22,12 @@ class Folded:
     evidence: set[Key] = field(default_factory=set)
     environments: dict[str, int] = field(default_factory=dict)
     policies: dict[tuple[str, int], str] = field(default_factory=dict)
+    current_policies: dict[str, int] = field(default_factory=dict)
+    publishers: dict[Key, tuple[str, str]] = field(default_factory=dict)
+    requesters: dict[int, tuple[str, str]] = field(default_factory=dict)
     promotions: dict[int, tuple[str, str]] = field(default_factory=dict)
-    approvals: set[tuple[int, str, str, str]] = field(default_factory=set)
-    placements: list[tuple[str, str, str, str, int]] = field(default_factory=list)
+    approvals: set[tuple[int, str, str, str, str, str]] = field(default_factory=set)
+    placements: list[tuple[str, str, str, str, int, str]] = field(default_factory=list)
     selections: dict[int, tuple[str, str]] = field(default_factory=dict)
 
 
@@ -46,17 +49,18 @@ def fold(entries: Iterable[Mapping[str, Any]]) -> Folded:
     """Fold parsed entry bodies in sequence order."""
     state = Folded()
     for entry in entries:
-        _apply(state, str(entry["type"]), entry.get("actor"), entry["data"])
+        _apply(state, str(entry["type"]), str(entry["actor"]), str(entry["at"]), entry["data"])
     return state
 
 
-def _apply(state: Folded, type_: str, actor: Any, data: Mapping[str, Any]) -> None:
+def _apply(state: Folded, type_: str, actor: str, at: str, data: Mapping[str, Any]) -> None:
     match type_:
         case "repository.created":
             state.repositories[data["repository"]] = data["kind"]
         case "version.published":
             state.versions[_version(data)] = data["manifest_digest"]
             state.bundles[_version(data)] = data["bundle"]
+            state.publishers[_version(data)] = (actor, at)
         case "version.recalled":
             state.recalls.add(_version(data))
         case "evidence.added":
@@ -65,15 +69,20 @@ def _apply(state: Folded, type_: str, actor: Any, data: Mapping[str, Any]) -> No
             state.environments[data["environment"]] = data["rank"]
         case "policy.set":
             state.policies[(data["environment"], data["revision"])] = data["digest"]
+            state.current_policies[data["environment"]] = data["revision"]
+        case "promotion.requested":
+            state.requesters[data["promotion"]] = (actor, data["comment"])
         case "selection.made":
             state.selections[data["selection"]] = (data["manifest_digest"], data["receipt"])
     if type_ in STATE_AFTER:
         state.promotions[data["promotion"]] = (data["plan_digest"], STATE_AFTER[type_])
     if type_ in {"promotion.approved", "promotion.rejected"}:
-        state.approvals.add((data["promotion"], str(actor), data["decision"], data["plan_digest"]))
+        decided = (data["promotion"], actor, data["decision"], data["plan_digest"])
+        state.approvals.add((*decided, data["comment"], at))
     if type_ == "promotion.completed":
         for placed in data["placed"]:
-            state.placements.append((*_version(placed), data["environment"], data["promotion"]))
+            where = (data["environment"], data["promotion"], placed["since"])
+            state.placements.append((*_version(placed), *where))
 
 
 def _version(data: Mapping[str, Any]) -> tuple[str, str, str]:

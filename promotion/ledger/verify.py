@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count
+from django.db.models import Count, F
 from django.utils import timezone
 
 from accounts.models import Token
@@ -20,6 +20,7 @@ from pipelines import blobs
 from pipelines.canonical import canonical, digest
 from pipelines.models import Artifact, ArtifactFile, Blob, ExecutionState, Job, Revision
 from pipelines.seals import trigger_names
+from promotion.ledger.append import timestamp
 from promotion.ledger.fold import Folded, fold
 from promotion.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from promotion.models import (
@@ -97,7 +98,8 @@ class Verification:
 
 
 def _in_order() -> Iterator[LedgerEntry]:
-    yield from LedgerEntry.objects.order_by("sequence").iterator(chunk_size=1000)
+    rows = LedgerEntry.objects.select_related("actor").order_by("sequence")
+    yield from rows.iterator(chunk_size=1000)
 
 
 # ---- 1 -----------------------------------------------------------------------------------------
@@ -130,13 +132,14 @@ def _body_findings(entry: LedgerEntry, body: bytes) -> Iterator[str]:
     try:
         parsed = json.loads(body)
         is_canonical = canonical(parsed) == body
-        says = parsed["sequence"], parsed["type"]
+        says = parsed["sequence"], parsed["type"], parsed["at"], parsed["actor"]
     except (ValueError, TypeError, LookupError, RecursionError):
         yield f"entry {entry.sequence} cannot be read"
         return
     if not is_canonical:
         yield f"entry {entry.sequence} is not in canonical form"
-    if says != (entry.sequence, entry.type):
+    actor = entry.actor.username if entry.actor else None
+    if says != (entry.sequence, entry.type, timestamp(entry.at), actor):
         yield f"entry {entry.sequence} says of itself that it is another one"
 
 
@@ -163,6 +166,12 @@ def _state_findings(folded: Folded) -> Iterator[str]:
         folded.bundles,
         {row[:3]: row[3] for row in Version.objects.values_list(*names, "bundle_id")},
     )
+    publishers = Version.objects.values_list(*names, "published_by__username", "published_at")
+    yield from _compare(
+        "publisher of version",
+        folded.publishers,
+        {row[:3]: (row[3], timestamp(row[4])) for row in publishers},
+    )
     recalled = Version.objects.filter(state=VersionState.RECALLED).values_list(*names)
     yield from _compare_sets("recall", folded.recalls, set(recalled))
     evidence = Evidence.objects.values_list(*version, "predicate_type", "digest")
@@ -172,6 +181,16 @@ def _state_findings(folded: Folded) -> Iterator[str]:
     )
     policies = PolicyRevision.objects.values_list("environment__name", "number", "digest")
     yield from _compare("policy", folded.policies, {row[:2]: row[2] for row in policies})
+    in_force = Environment.objects.filter(policy__environment=F("pk"))
+    yield from _compare(
+        "current policy of environment",
+        folded.current_policies,
+        dict(in_force.values_list("name", "policy__number")),
+    )
+    requesters = Promotion.objects.values_list("pk", "requested_by__username", "comment")
+    yield from _compare(
+        "request of promotion", folded.requesters, {row[0]: row[1:] for row in requesters}
+    )
     # Approved and executing are on the way; the ledger speaks when they arrive.
     on_the_way = {PromotionState.APPROVED.value, PromotionState.EXECUTING.value}
     yield from _compare(
@@ -186,11 +205,19 @@ def _state_findings(folded: Folded) -> Iterator[str]:
         },
     )
     approvals = Approval.objects.values_list(
-        "promotion_id", "by__username", "decision", "plan_digest"
+        "promotion_id", "by__username", "decision", "plan_digest", "comment", "at"
     )
-    yield from _compare_sets("approval", folded.approvals, set(approvals))
-    placements = Placement.objects.values_list(*version, "environment__name", "promotion_id")
-    yield from _compare_sets("placement", set(folded.placements), set(placements))
+    yield from _compare_sets(
+        "approval", folded.approvals, {(*row[:-1], timestamp(row[-1])) for row in approvals}
+    )
+    placements = Placement.objects.values_list(
+        *version, "environment__name", "promotion_id", "since"
+    )
+    yield from _compare_sets(
+        "placement",
+        set(folded.placements),
+        {(*row[:-1], timestamp(row[-1])) for row in placements},
+    )
     selections = Selection.objects.values_list("pk", "manifest_digest", "receipt")
     yield from _compare(
         "selection",
@@ -318,7 +345,7 @@ def _placements(verification: Verification) -> tuple[str, Iterator[str]]:
 def _placement_findings(folded: Folded) -> Iterator[str]:
     last = {
         (environment, repository, package): (version, promotion)
-        for repository, package, version, environment, promotion in folded.placements
+        for repository, package, version, environment, promotion, _ in folded.placements
     }
     current = {
         (
@@ -369,11 +396,18 @@ def _guard_findings() -> Iterator[str]:
 
 
 def _triggers() -> set[str]:
+    """The names of the triggers that are there, enabled, and do refuse."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute("SELECT tgname FROM pg_trigger WHERE tgenabled = 'A'")
+            cursor.execute(
+                "SELECT tgname FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid "
+                "WHERE tgenabled = 'A' AND prosrc LIKE '%RAISE EXCEPTION%is sealed%'"
+            )
         else:
-            cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+            cursor.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'trigger' "
+                "AND sql LIKE '%RAISE(ABORT,%is sealed%'"
+            )
         return {row[0] for row in cursor.fetchall()}
 
 

@@ -74,15 +74,15 @@ def test_an_edited_entry_is_named(full: Site) -> None:
     at = sequence_of("version.published")
     with unsealed():
         put_body(at, edited(body_of(at)))
-    assert broken()[LEDGER][0] == f"entry {at} was changed: its bytes do not have its leaf hash"
+    assert f"entry {at} was changed: its bytes do not have its leaf hash" in broken()[LEDGER]
 
 
 def test_an_edited_entry_with_a_fitting_hash_does_not_fit_the_root(full: Site) -> None:
     at = sequence_of("version.published")
     with unsealed():
         put_body(at, edited(body_of(at)), hashed=True)
-    (finding,) = broken()[LEDGER]
-    assert finding.startswith(f"the head's root is {LedgerHead.objects.get().root}")
+    root = LedgerHead.objects.get().root
+    assert any(each.startswith(f"the head's root is {root}") for each in broken()[LEDGER])
 
 
 @pytest.mark.parametrize("body", [b"", b"garbage", b"[]", b'{"sequence":1e400}', b"\xff"])
@@ -188,7 +188,7 @@ def insert_placement() -> str:
         since=now,
         recorded_at=now,
     )
-    return f"placement apps app 1.2.0 production {promotion.pk} has a row and is not in the ledger"
+    return f"placement apps app 1.2.0 production {promotion.pk} "
 
 
 def end_placement() -> str:
@@ -205,7 +205,7 @@ def delete_approval() -> str:
 def approve_in_anothers_name() -> str:
     first = Approval.objects.filter(promotion__state="completed").order_by("pk")[0]
     Approval.objects.filter(pk=first.pk).update(by=User.objects.get(username="cleo"))
-    return f"approval {first.promotion_id} cleo approve {first.plan_digest} has a row"
+    return f"approval {first.promotion_id} cleo approve {first.plan_digest} "
 
 
 def revive_promotion() -> str:
@@ -271,6 +271,35 @@ def keep_token_in_clear() -> str:
     return f"the token {token.token_key} is not stored as a SHA-512"
 
 
+def put_another_policy_in_force() -> str:
+    other = Environment.objects.get(name="staging").policy
+    Environment.objects.filter(name="production").update(policy=other)
+    return "current policy of environment production is in the ledger and has no row"
+
+
+def request_in_anothers_name() -> str:
+    first = Promotion.objects.filter(state="completed").order_by("pk")[0]
+    Promotion.objects.filter(pk=first.pk).update(requested_by=User.objects.get(username="ben"))
+    return f"request of promotion {first.pk}: the ledger says"
+
+
+def publish_in_anothers_name() -> str:
+    Version.objects.filter(name="1.2.0").update(published_by=User.objects.get(username="ben"))
+    return "publisher of version apps app 1.2.0: the ledger says"
+
+
+def reword_approval() -> str:
+    first = Approval.objects.order_by("pk")[0]
+    Approval.objects.filter(pk=first.pk).update(comment="I never looked.")
+    return f"approval {first.promotion_id} {first.by.username} {first.decision} "
+
+
+def predate_placement() -> str:
+    first = Placement.objects.order_by("pk")[0]
+    Placement.objects.filter(pk=first.pk).update(since=first.since - timedelta(days=30))
+    return f"placement apps app {first.version.name} {first.environment.name} "
+
+
 TAMPERINGS: list[tuple[Callable[[], str], str]] = [
     (edit_manifest, MANIFESTS),
     (edit_manifest_and_digest, ROWS),
@@ -281,6 +310,11 @@ TAMPERINGS: list[tuple[Callable[[], str], str]] = [
     (insert_placement, ROWS),
     (end_placement, PLACED),
     (delete_approval, APPROVALS),
+    (put_another_policy_in_force, ROWS),
+    (request_in_anothers_name, ROWS),
+    (publish_in_anothers_name, ROWS),
+    (reword_approval, ROWS),
+    (predate_placement, ROWS),
     (approve_in_anothers_name, ROWS),
     (revive_promotion, ROWS),
     (edit_plan, APPROVALS),
@@ -371,6 +405,30 @@ def test_a_guard_that_was_dropped_is_named(full: Site, number: int) -> None:
     name = guards()[number]
     drop(name)
     assert broken() == {GUARDS: [f"the guard {name} is missing or disabled"]}
+
+
+def test_an_entry_filed_under_another_time_is_named(full: Site) -> None:
+    at = sequence_of("promotion.approved")
+    with unsealed():
+        LedgerEntry.objects.filter(pk=at).update(at=timezone.now() - timedelta(days=30))
+    assert broken()[LEDGER] == [f"entry {at} says of itself that it is another one"]
+
+
+def test_a_guard_that_was_made_harmless_is_named(full: Site) -> None:
+    table, name = LedgerEntry._meta.db_table, guards()[0]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            cursor.execute(
+                f'CREATE OR REPLACE FUNCTION "{name}"() RETURNS trigger LANGUAGE plpgsql '
+                "AS $$BEGIN RETURN NEW; END$$"
+            )
+        else:
+            cursor.execute(f'DROP TRIGGER "{name}"')
+            cursor.execute(
+                f'CREATE TRIGGER "{name}" BEFORE UPDATE ON "{table}" BEGIN SELECT 1; END'
+            )
+    assert f"the guard {name} is missing or disabled" in broken()[GUARDS]
 
 
 @pytest.mark.postgres
