@@ -1,8 +1,9 @@
-"""Canonical bytes and their digests: one value, one text, one digest (RFC 8785). Pure."""
+"""Canonical forms: one value, one text, one digest (RFC 8785). Pure."""
 
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import rfc8785
@@ -16,6 +17,11 @@ def canonical(value: Any) -> bytes:
 def digest(data: bytes) -> str:
     """`sha256:` and the hex digest of `data`."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC with microseconds: one moment, one text."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 @dataclass(frozen=True, slots=True, order=True)

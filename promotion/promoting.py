@@ -15,6 +15,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import User
+from pipelines.canonical import timestamp
 from pipelines.errors import Invalid, WrongState
 from pipelines.queue import nudge
 from pipelines.states import move
@@ -27,7 +28,7 @@ from promotion.errors import (
     SelfApproval,
 )
 from promotion.gates import APPROVALS, GateResult
-from promotion.ledger.append import append, lock, timestamp
+from promotion.ledger.append import append, lock
 from promotion.models import (
     Approval,
     Decision,

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
-from pipelines.canonical import canonical, digest
+from pipelines.canonical import canonical, digest, timestamp
 from pipelines.errors import Invalid, NotFound
 from promotion import rules, signing
 from promotion.errors import NoEligibleVersion, NotPromoted
@@ -48,7 +48,7 @@ class Query:
             "environment": self.environment,
             "version": self.version,
             "range": self.range,
-            "as_of": ledger.timestamp(self.as_of) if self.as_of else None,
+            "as_of": timestamp(self.as_of) if self.as_of else None,
         }
 
 
@@ -104,7 +104,7 @@ def select(package: Package, query: Query, *, by: User, consumer: str = "") -> S
         now = timezone.now()
         receipt = canonical(
             {
-                "at": ledger.timestamp(now),
+                "at": timestamp(now),
                 "by": by.username,
                 "consumer": consumer,
                 "query": {
@@ -167,7 +167,7 @@ def _placed(package: Package, query: Query) -> Resolved:
     placements = Placement.objects.filter(environment=environment, package=package)
     placements = placements.at(query.as_of) if query.as_of else placements.current()
     placement = placements.select_related("version__package__repository").first()
-    when = f" at {ledger.timestamp(query.as_of)}" if query.as_of else ""
+    when = f" at {timestamp(query.as_of)}" if query.as_of else ""
     rule = f"what is placed in {environment.name}{when}"
     if query.version and (placement is None or placement.version.name != query.version):
         _exact_version(package, query.version)

@@ -1,12 +1,12 @@
 """What the API answers of pipelines: typed dictionaries, and how each is made from a row."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypedDict
 
 from django.urls import reverse
 
-from pipelines import artifacts, links
+from pipelines import artifacts, canonical, links
 from pipelines.flow.check import Report
 from pipelines.flow.document import Problem
 from pipelines.impact import Broken
@@ -23,8 +23,7 @@ from pipelines.models import (
 
 
 def timestamp(moment: datetime | None) -> str | None:
-    """RFC 3339 in UTC, to the microsecond."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment else None
+    return canonical.timestamp(moment) if moment else None
 
 
 class ProblemItem(TypedDict):

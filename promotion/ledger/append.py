@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
 from accounts.models import User
-from pipelines.canonical import canonical
+from pipelines.canonical import canonical, timestamp
 from promotion.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from promotion.models import LedgerEntry, LedgerHead
 
@@ -23,11 +23,6 @@ class About:
 
 
 NOTHING = About()
-
-
-def timestamp(moment: datetime) -> str:
-    """RFC 3339 in UTC with microseconds: one moment, one text."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def append(

@@ -17,10 +17,9 @@ from django.utils import timezone
 
 from accounts.models import Token
 from pipelines import blobs
-from pipelines.canonical import canonical, digest
+from pipelines.canonical import canonical, digest, timestamp
 from pipelines.models import Artifact, ArtifactFile, Blob, ExecutionState, Job, Revision
 from pipelines.seals import trigger_names
-from promotion.ledger.append import timestamp
 from promotion.ledger.fold import Folded, fold
 from promotion.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from promotion.models import (

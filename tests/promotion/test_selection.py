@@ -10,11 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from django.utils import timezone
 
-from pipelines.canonical import canonical
+from pipelines.canonical import canonical, timestamp
 from pipelines.errors import Invalid, NotFound
 from promotion import publishing, selection, signing
 from promotion.errors import NoEligibleVersion, NotPromoted, Recalled
-from promotion.ledger.append import timestamp
 from promotion.models import LedgerEntry, Package, Placement, Selection, Version
 from promotion.selection import Query
 from tests.cast import Site, make_artifact
