@@ -17,7 +17,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts.models import User
-from pipelines import rules, sources
+from pipelines import asking, rules, sources
 from pipelines.definitions import definition_of
 from pipelines.errors import Invalid, SluiceError, WrongState
 from pipelines.flow.check import effective_needs
@@ -56,8 +56,8 @@ def start(
     with transaction.atomic():
         run = _create(pipeline, by=by, trigger=trigger, comment=comment)
         definition = definition_of(run.revision)
-        run.variables = _checked_variables(variables or {})
-        run.asked_sources = _checked_asked(definition, asked or {})
+        run.variables = asking.checked_variables(variables or {})
+        run.asked_sources = asking.checked_sources(definition, asked or {})
         run.sources = {
             source.id: sources.type_of(source.type).pin(
                 run, source, run.asked_sources.get(source.id, {})
@@ -65,6 +65,7 @@ def start(
             for source in definition.sources.values()
             if not sources.type_of(source.type).remote
         }
+        asking.check_references(run, definition)
         run.save(update_fields=["variables", "asked_sources", "sources"])
         _add_jobs(run, definition)
         nudge(BEGIN, run.pk)
@@ -103,34 +104,6 @@ def _create(pipeline: Pipeline, *, by: User, trigger: Trigger, comment: str) -> 
         started_by=by,
         created_at=timezone.now(),
     )
-
-
-def _checked_variables(variables: Mapping[str, str]) -> dict[str, str]:
-    for key, value in variables.items():
-        if not key.isidentifier() or not key.isascii():
-            raise Invalid(f"“{key[:64]}” cannot name a variable: use letters, digits and _.")
-        if not isinstance(value, str) or "\x00" in value:
-            raise Invalid(f"The variable {key} needs a text value.")
-    return dict(variables)
-
-
-def _checked_asked(
-    definition: Definition, asked: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    known = {"run": int, "version": str, "branch": str, "commit": str}
-    for source_id, wish in asked.items():
-        if source_id not in definition.sources:
-            has = ", ".join(definition.sources) or "none"
-            raise Invalid(f"The pipeline has no source “{source_id[:64]}”. It has: {has}.")
-        if not isinstance(wish, Mapping):
-            raise Invalid(f"sources.{source_id} is an object like {{'version': '1.4.2'}}.")
-        for key, value in wish.items():
-            if not isinstance(value, known.get(key, ())) or isinstance(value, bool):
-                raise Invalid(
-                    f"sources.{source_id}.{key[:20]} is not understood: give run (a number), "
-                    "version, branch or commit (texts)."
-                )
-    return {source_id: dict(wish) for source_id, wish in asked.items()}
 
 
 def _add_jobs(run: Run, definition: Definition) -> None:

@@ -2,8 +2,10 @@
 
 import pytest
 
-from pipelines import definitions, impact
-from tests.cast import YAML, make_cast, make_pipeline
+from pipelines import definitions, impact, runs
+from pipelines.errors import Invalid
+from pipelines.models import Run
+from tests.cast import YAML, make_cast, make_pipeline, work_off
 
 pytestmark = pytest.mark.django_db
 
@@ -58,3 +60,19 @@ def test_a_definition_that_cannot_be_read_has_no_impact_to_speak_of() -> None:
     make_pipeline(cast.ada, "app")
     make_pipeline(cast.ada, "follower", FOLLOWER)
     assert impact.broken_by("app", "stages: [") == []
+
+
+def test_references_are_checked_against_the_very_run_that_a_source_is_pinned_to() -> None:
+    cast = make_cast()
+    app = make_pipeline(cast.ada, "app", YAML.replace("upload_step", "keep_step"))
+    assert work_off(runs.start(app, by=cast.ada)).state == "succeeded"
+    definitions.revise(app, YAML, by=cast.ada)
+    # Right against the current revision, wrong against the last successful run.
+    follower = make_pipeline(cast.ada, "follower", FOLLOWER)
+    before = Run.objects.count()
+    with pytest.raises(Invalid) as refusal:
+        runs.start(follower, by=cast.ada)
+    assert [(each.line, each.code) for each in refusal.value.problems] == [(14, "unknown_step_id")]
+    assert Run.objects.count() == before
+    assert work_off(runs.start(app, by=cast.ada)).state == "succeeded"
+    assert work_off(runs.start(follower, by=cast.ada)).state == "succeeded"
