@@ -72,7 +72,10 @@ class Run(Stateful):
     variables = models.JSONField(default=dict)
     asked_sources = models.JSONField(default=dict)
     comment = models.CharField(max_length=500, blank=True)
-    url = models.URLField(blank=True, help_text="Where another CI system shows the run.")
+    # Checked when it is reported. A URLField would make a form field that guesses a scheme.
+    url = models.CharField(
+        max_length=200, blank=True, help_text="Where another CI system shows the run."
+    )
     commit = models.CharField(max_length=64, blank=True)
     started_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="runs"
