@@ -1,6 +1,7 @@
 """Start Sluice, drive its main job on real input, and keep serving."""
 
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
@@ -32,6 +33,8 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0, interactive=False)
         file = Path(settings.DATA_DIR) / "demo.json"
         people = cast.gather(file, url)
+        # Asked to end in whatever way, it ends what it has started.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         serving = subprocess.Popen([sys.executable, "manage.py", "serve"], cwd=settings.BASE_DIR)
         try:
             _wait_until_ready(url, serving)
