@@ -143,7 +143,11 @@ class Migration(migrations.Migration):
                 ("comment", models.CharField(blank=True, max_length=500)),
                 (
                     "url",
-                    models.CharField(max_length=200, blank=True, help_text="Where another CI system shows the run."),
+                    models.CharField(
+                        max_length=200,
+                        blank=True,
+                        help_text="Where another CI system shows the run.",
+                    ),
                 ),
                 ("commit", models.CharField(blank=True, max_length=64)),
                 ("created_at", models.DateTimeField()),
