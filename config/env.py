@@ -4,6 +4,7 @@ A setting that cannot be understood stops the process with the variable's name a
 right, because a service that starts with half its settings is worse than one that does not.
 """
 
+import base64
 import ipaddress
 import os
 import secrets
@@ -44,6 +45,30 @@ def items(name: str, default: tuple[str, ...]) -> tuple[str, ...]:
     """A comma-separated list; empty parts are dropped."""
     value = os.environ.get(name, "")
     return tuple(part.strip() for part in value.split(",") if part.strip()) or default
+
+
+def mapping(name: str) -> dict[str, str]:
+    """A comma-separated list of KEY=VALUE."""
+    pairs = {}
+    for item in items(name, ()):
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise ImproperlyConfigured(f"{name}: {item!r} is not like 17=/usr/lib/jvm/java-17.")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def span(name: str, default: tuple[int, int]) -> tuple[int, int]:
+    """A first and a last number, like 60100-60899."""
+    value = os.environ.get(name, "").strip()
+    if not value:
+        return default
+    first, _, last = value.partition("-")
+    if first.isascii() and first.isdigit() and last.isascii() and last.isdigit():
+        found = int(first[:12]), int(last[:12])
+        if 0 < found[0] <= found[1]:
+            return found
+    raise ImproperlyConfigured(f"{name}={value!r} is not a span of numbers like 60100-60899.")
 
 
 def choice(name: str, default: str, known: tuple[str, ...]) -> str:
@@ -87,16 +112,42 @@ def secret(name: str) -> str | None:
     return None
 
 
+def fernet_keys(name: str) -> tuple[str, ...]:
+    """Fernet keys, comma-separated, each 32 bytes in URL-safe base64; empty when none is set."""
+    keys = tuple(part.strip() for part in (secret(name) or "").split(",") if part.strip())
+    for position, key in enumerate(keys, 1):
+        try:
+            whole = len(base64.urlsafe_b64decode(key)) == 32
+        except ValueError:
+            whole = False
+        if not whole:
+            # The key itself stays out of the message.
+            raise ImproperlyConfigured(
+                f"Key {position} of {name} is not 32 bytes in URL-safe base64. "
+                "Make one with `openssl rand -base64 32 | tr +/ -_`."
+            )
+    return keys
+
+
+def kept_fernet_key(file: Path) -> str:
+    """The Fernet key in `file`, made on first use. Only the embedded mode uses it."""
+    return _kept(file, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+
+
 def kept_secret(file: Path) -> str:
     """The secret in `file`, made on first use and readable by this user alone.
 
     Only the embedded mode uses it: whoever runs several hosts must hand the same secret to each.
     """
+    return _kept(file, secrets.token_urlsafe(50))
+
+
+def _kept(file: Path, value: str) -> str:
+    """What `file` holds, which is `value` if nobody has written it yet."""
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return file.read_text(encoding="utf-8")
-    value = secrets.token_urlsafe(50)
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
         stream.write(value)
     return value

@@ -1,5 +1,7 @@
 """All settings of a Sluice site, read from the environment (docs/settings.md lists them)."""
 
+import hashlib
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 # Where Sluice keeps what it must not lose: the embedded database, the bytes and its own keys.
 DATA_DIR = env.path("SLUICE_DATA", BASE_DIR / "var")
-for folder in (DATA_DIR, DATA_DIR / "broker", DATA_DIR / "blobs", DATA_DIR / "workspaces"):
+for folder in (DATA_DIR, DATA_DIR / "broker", DATA_DIR / "blobs"):
     folder.mkdir(parents=True, exist_ok=True, mode=0o750)
 
 DEBUG = env.flag("SLUICE_DEBUG", default=False)
@@ -59,6 +61,11 @@ if _secret_key is None and not EMBEDDED:
         "set SLUICE_SECRET_KEY or SLUICE_SECRET_KEY_FILE."
     )
 SECRET_KEY = _secret_key or env.kept_secret(DATA_DIR / "secret.key")
+# Encrypt the secrets of service connections: the first key encrypts, each of them decrypts. With
+# PostgreSQL every host needs the same ones; without any, no connection can be made or used.
+CONNECTION_KEYS = env.fernet_keys("SLUICE_CONNECTION_KEYS") or (
+    (env.kept_fernet_key(DATA_DIR / "connections.key"),) if EMBEDDED else ()
+)
 # The Ed25519 key (PEM) that signs selection receipts. Made in DATA_DIR when none is given.
 SIGNING_KEY_PEM = env.secret("SLUICE_SIGNING_KEY")
 
@@ -228,7 +235,33 @@ LOCAL_REPOSITORIES = tuple(
 )
 
 # ---- Runs ---------------------------------------------------------------------------------------
-WORKSPACES_DIR = env.path("SLUICE_WORKSPACES", DATA_DIR / "workspaces")
+# The groups (runsOn) that this worker serves; none: jobs of every group that nobody else serves.
+RUNNER_GROUPS = env.items("SLUICE_RUNNER_GROUPS", ())
+# Whether this worker executes jobs and does nothing else, as on a machine of its own.
+RUNNER_ONLY = env.flag("SLUICE_RUNNER_ONLY", default=False)
+# How often, in seconds, a runner says that it is there.
+RUNNER_BEAT = 10
+# Where root gives jobs users of their own, these must get to their folders, and not near the data.
+_own_folder = hashlib.sha256(str(DATA_DIR).encode()).hexdigest()[:12]
+WORKSPACES_DIR = env.path(
+    "SLUICE_WORKSPACES",
+    DATA_DIR / "workspaces" if os.geteuid() else Path("/var/tmp") / f"sluice-{_own_folder}",  # noqa: S108  # isolation.py sees to it that nobody else made it
+)
+# Whether a worker that is root runs each job as a user of its own, and which users there are.
+ISOLATE_STEPS = env.flag("SLUICE_ISOLATE_STEPS", default=True)
+STEP_USERS = env.span("SLUICE_STEP_USERS", (60_100, 60_899))
+# What a step may use: bytes of one file and of all that the job writes, memory of one process (0:
+# what the machine has), processes; and what must stay free on the disk.
+MAX_STEP_FILE_BYTES = env.integer("SLUICE_MAX_STEP_FILE_BYTES", 20 * 1024**3, least=1024**2)
+MAX_WORKSPACE_BYTES = env.integer("SLUICE_MAX_WORKSPACE_BYTES", 50 * 1024**3, least=1024**2)
+MAX_STEP_MEMORY_BYTES = env.integer("SLUICE_MAX_STEP_MEMORY_BYTES", 0)
+MAX_STEP_PROCESSES = env.integer("SLUICE_MAX_STEP_PROCESSES", 2048, least=16)
+MIN_FREE_BYTES = env.integer("SLUICE_MIN_FREE_BYTES", 512 * 1024**2)
+# What becomes of a job that asks for a container where the worker has no engine to run one.
+CONTAINERS_ON_HOST = env.choice("SLUICE_CONTAINERS", "REQUIRE", ("REQUIRE", "HOST")) == "HOST"
+# Where SetupJava finds what a definition asks for, besides the usual folders: 1.8=/opt/jdk8,…
+JDKS = env.mapping("SLUICE_JDKS")
+MAVENS = env.mapping("SLUICE_MAVENS")
 # A row that is running must renew its lease; the sweeper takes over what has not.
 LEASE = timedelta(seconds=env.integer("SLUICE_LEASE_SECONDS", 30, least=5, most=3600))
 # After so many workers died over it, a job or promotion ends as errored.

@@ -11,12 +11,15 @@ from pipelines.models import (
     Artifact,
     ArtifactFile,
     Blob,
+    GateDecision,
     IdempotencyKey,
     Job,
     LogChunk,
     Pipeline,
     Revision,
     Run,
+    Runner,
+    ServiceConnection,
     Step,
     Upstream,
 )
@@ -127,3 +130,27 @@ class UpstreamAdmin(ReadOnlyAdmin[Upstream]):
     list_filter = ("slug",)
     list_select_related = ("pipeline",)
     search_fields = ("pipeline__slug", "slug")
+
+
+@admin.register(GateDecision)
+class GateDecisionAdmin(ReadOnlyAdmin[GateDecision]):
+    list_display = ("job", "gate", "by", "passed", "comment", "at")
+    list_filter = ("passed", "at")
+    list_select_related = ("job__run__pipeline", "by")
+    search_fields = ("job__run__pipeline__slug", "by__username", "comment")
+
+
+@admin.register(Runner)
+class RunnerAdmin(ReadOnlyAdmin[Runner]):
+    list_display = ("name", "groups", "builder", "engine", "is_isolating", "seen_at")
+    search_fields = ("name",)
+
+
+@admin.register(ServiceConnection)
+class ServiceConnectionAdmin(ReadOnlyAdmin[ServiceConnection]):
+    list_display = ("name", "kind", "team", "host", "changed_at", "last_used_at")
+    list_filter = ("kind", "team")
+    list_select_related = ("team",)
+    search_fields = ("name", "host", "description")
+    # What is encrypted is of no use to a reader.
+    exclude = ("sealed",)

@@ -46,6 +46,7 @@ class Place:
     stage: str
     job: str
     step: str
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,22 @@ def check_path(path: str) -> str:
     return path
 
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Where the files of an artifact are published, and as what, once the run has succeeded."""
+
+    repository: str
+    version: str
+
+
 def store_files(
-    run: Run, place: Place, name: str, files: Sequence[NamedBlob], *, by: User
+    run: Run,
+    place: Place,
+    name: str,
+    files: Sequence[NamedBlob],
+    *,
+    by: User,
+    release: Release | None = None,
 ) -> Artifact:
     """Record files, whose bytes are kept already, as one artifact of a run that is running.
 
@@ -95,10 +110,12 @@ def store_files(
     else:
         bundle, bundle_name = _bundle(files), f"{name}.tgz"
     artifact = Artifact(
-        type=ArtifactType.FLOW_PUBLIC,
+        type=ArtifactType.PACKAGES if release else ArtifactType.FLOW_PUBLIC,
         digest=digest(manifest),
         bundle=bundle,
         bundle_name=bundle_name,
+        repository=release.repository if release else "",
+        version=release.version if release else "",
     )
     return _record(artifact, run, place, name, files, by=by)
 
@@ -140,7 +157,9 @@ def check_report(run: Run, place: Place, name: str, paths: Sequence[str], *, by:
     require_reportable(run, by)
     _check_paths(paths)
     _check_names(place, name)
-    if run.artifacts.filter(stage=place.stage, job=place.job, step=place.step, name=name).exists():
+    if run.artifacts.filter(
+        stage=place.stage, job=place.job, step=place.step, attempt=place.attempt, name=name
+    ).exists():
         raise _taken(run, place, name)
 
 
@@ -208,6 +227,7 @@ def _record(
     _check_names(place, name)
     artifact.run = run
     artifact.stage, artifact.job, artifact.step = place.stage, place.job, place.step
+    artifact.attempt = place.attempt
     artifact.name = name
     artifact.created_by = by
     artifact.created_at = timezone.now()
@@ -281,10 +301,20 @@ def descriptor(artifact: Artifact, *, signed: bool = False) -> dict[str, str]:
         }
     assert artifact.bundle is not None
     path = download_path(artifact)
+    address = links.signed(path) if signed else links.absolute(path)
+    if artifact.type == ArtifactType.PACKAGES:
+        return {
+            "artifact": artifact.name,
+            "type": artifact.type,
+            "repoId": artifact.repository,
+            "downloadUrl": address,
+            "version": artifact.version,
+            "md5": artifact.bundle.md5,
+        }
     return {
         "artifact": artifact.name,
         "type": artifact.type,
-        "downloadUrl": links.signed(path) if signed else links.absolute(path),
+        "downloadUrl": address,
         "md5": artifact.bundle.md5,
     }
 
@@ -326,15 +356,16 @@ def find(run: Run, reference: Reference, *, stage: str | None = None) -> Artifac
     if reference.kind == "pipeline":
         run = sources.upstream_run(run, reference.source or "")
     in_stage = reference.stage or stage
+    current = run.artifacts.of_last_attempts()
     if in_stage is None:
-        jobs = set(run.artifacts.filter(job=reference.job or "").values_list("stage", flat=True))
+        jobs = set(current.filter(job=reference.job or "").values_list("stage", flat=True))
         if len(jobs) > 1:
             raise UnresolvedReference(
                 f"{reference.text} means a job of the same stage, and {run} has artifacts of a job "
                 f"“{reference.job}” in several stages: write $[stages.<stage>.…]."
             )
         in_stage = jobs.pop() if jobs else ""
-    made = run.artifacts.filter(
+    made = current.filter(
         stage=in_stage, job=reference.job or "", step=reference.step or ""
     ).select_related("bundle", "run__pipeline")
     if reference.artifact != "default":
@@ -347,7 +378,7 @@ def find(run: Run, reference: Reference, *, stage: str | None = None) -> Artifac
             f"{reference.text}: the step {in_stage}.{reference.job}.{reference.step} of {run} made "
             "several artifacts; name the one you mean instead of default."
         )
-    names = sorted(run.artifacts.values_list("name", flat=True)[:20])
+    names = sorted(current.values_list("name", flat=True)[:20])
     raise UnresolvedReference(
         f"{reference.text}: {run} has no such artifact. "
         + (f"It has: {', '.join(names)}." if names else "It has none at all.")

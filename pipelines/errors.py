@@ -98,6 +98,18 @@ class WrongState(Conflict):
     title = "The state does not allow this"
 
 
+class TooManyRuns(Conflict):
+    """`current` lists the numbers of the runs that are at work."""
+
+    code = "too_many_runs"
+    title = "As many runs are at work as the pipeline allows"
+
+
+class AlreadyDecided(Conflict):
+    code = "already_decided"
+    title = "You have decided on this already"
+
+
 class NameTaken(Conflict):
     code = "name_taken"
     title = "The name is taken"

@@ -2,51 +2,54 @@
 
 import logging
 import os
-import shutil
 import stat
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from django.conf import settings
 from django.db import close_old_connections, connection
 
-from pipelines import artifacts, git, processes, runs, sources
+from pipelines import (
+    artifacts,
+    connections,
+    containers,
+    git,
+    isolation,
+    processes,
+    runners,
+    runs,
+    sources,
+)
 from pipelines.definitions import catalog, definition_of
 from pipelines.errors import SluiceError
+from pipelines.filling import Filler, variables_of
 from pipelines.flow import document
-from pipelines.flow.document import Value
-from pipelines.flow.references import (
-    Reference,
-    expand_reference,
-    expand_variables,
-    substitute,
-    whole_reference,
-)
-from pipelines.flow.schema import StepSchema
 from pipelines.logs import LogWriter
 from pipelines.models import ExecutionState, Job, Run, Step
-from pipelines.steps.base import OWN_FOLDER, StepContext, StepFailed, runner_of
+from pipelines.steps.base import StepContext, StepFailed, StepPaused, runner_of
 
 log = logging.getLogger(__name__)
 
 S = ExecutionState
 MAX_OUTPUTS = 64 * 1024
+NOTHING: Mapping[str, str] = {}
 
 
 def execute(job_id: int) -> None:
     """Run the job if it is to be run and nobody else does. Safe to call twice."""
-    job = runs.claim(job_id)
+    job = runs.claim(job_id, runner=runners.own_name())
     if job is None:
         return
     # Somewhere a job must end in the row, whatever breaks: otherwise only its lease would tell.
     try:
-        with _kept_alive(job) as lost, _workspace() as workspace:
-            state, why = _Execution(job, workspace, lost).run()
+        with _kept_alive(job) as lost, isolation.place() as place:
+            state, why = _Execution(job, place, lost).run()
+    except StepPaused as pause:
+        runs.pause_job(job, pause.waits_for)
+        return
     except SluiceError as refusal:
         state, why = S.ERRORED, refusal.detail
     except Exception as broken:
@@ -58,21 +61,25 @@ def execute(job_id: int) -> None:
 class _Execution:
     """One attempt of one job."""
 
-    def __init__(self, job: Job, workspace: Path, lost: threading.Event) -> None:
+    def __init__(self, job: Job, place: isolation.Place, lost: threading.Event) -> None:
         self.job = job
         self.job_run = Run.objects.with_names().get(pk=job.run_id)
-        self.workspace = workspace
+        self.place = place
         self.lost = lost
         self.log = LogWriter(job)
         self.definition = definition_of(self.job_run.revision)
-        stage = self.definition.stage(job.stage)
-        found = stage.job(job.key) if stage else None
+        found = self.definition.job(job.stage, job.key)
         if found is None:
             raise SluiceError(f"{self.job_run.revision} has no job {job.stage}.{job.key}.")
         self.declared = found
         self.deadline = time.monotonic() + job.timeout_minutes * 60
-        self.folder = workspace
-        self.variables = _variables(self.job_run, self.definition)
+        self.folder = place.workspace
+        self.filler = Filler(self.job_run, job.stage, variables_of(self.job_run, self.definition))
+        self.variables = self.filler.variables
+        self.environment: dict[str, str] = {}
+        self.path: list[str] = []
+        self.disk = _DiskWatch(place)
+        self.calls = 0
 
     def run(self) -> tuple[ExecutionState, str]:
         """The state in which the attempt ended, and why when it is not a good one."""
@@ -88,10 +95,9 @@ class _Execution:
 
     def _prepare(self) -> None:
         """Fetch the sources into the workspace and find out where steps begin."""
-        own = self.workspace / OWN_FOLDER
-        (own / "home").mkdir(parents=True)
-        (own / "tmp").mkdir()
-        (own / "flow_env").touch()
+        outputs = self.place.own / "flow_env"
+        outputs.touch(mode=0o600)
+        self.place.give(outputs)
         wanted = self.declared.source_option
         chosen = [
             source_id
@@ -99,19 +105,20 @@ class _Execution:
             if wanted is None or source_id in wanted
         ]
         code = []
+        self.log.begin_step("")
         for source_id in chosen:
             pinned = self.job_run.sources[source_id]
-            folder = self.workspace / source_id
+            folder = self.place.workspace / source_id
             folder.mkdir()
-            self.log.begin_step("")
             self.log.say(f"source {source_id} ({pinned['type']})")
-            sources.type_of(pinned["type"]).fetch(pinned, folder, self.log.say)
+            fetch = sources.Fetch(self.job_run, pinned, folder, self.log.say, self._connection)
+            sources.type_of(pinned["type"]).fetch(fetch)
             if "commit" in pinned:
                 code.append(source_id)
         main = sources.default_folder(chosen, code, self.definition.default_workspace)
-        self.folder = self.workspace / main if main else self.workspace
+        self.folder = self.place.workspace / main if main else self.place.workspace
         self.variables["PROJECT_DIR"] = str(self.folder)
-        self.variables["WORKSPACE_DIR"] = str(self.workspace)
+        self.variables["WORKSPACE_DIR"] = str(self.place.workspace)
         if main in code:
             pinned = self.job_run.sources[main]
             self.variables |= {
@@ -121,6 +128,7 @@ class _Execution:
                 "CI_COMMIT_ID": pinned["commit"][:8],
                 "CI_COMMIT_TITLE": git.commit_title(self.folder),
             }
+        self.place.give_all(self.place.workspace)
 
     def _run_step(self, row: Step) -> tuple[ExecutionState, str]:
         if self.lost.is_set():
@@ -148,48 +156,129 @@ class _Execution:
         runner = runner_of(row.kind)
         if runner is None:
             raise SluiceError(f"No worker of this site can run the step {row.kind}.")
-        schema = catalog().steps[row.kind]
         step = self.declared.step(row.key)
-        given = step.with_ if step else self.declared.with_
         folder = self.folder
         if step and step.workspace:
-            folder = self.workspace / step.workspace
-        place = artifacts.Place(self.job.stage, self.job.key, row.key)
+            folder = self.place.workspace / step.workspace
+        made_at = artifacts.Place(self.job.stage, self.job.key, row.key, self.job.attempt)
+
+        def call(
+            argv: list[str], *, more: Mapping[str, str] = NOTHING, as_worker: bool = False
+        ) -> processes.Ended:
+            return self._call(argv, folder, more, as_worker=as_worker)
+
         context = StepContext(
             run=self.job_run,
-            place=place,
-            with_=self._filled_in(schema, schema.arguments(given)),
-            workspace=self.workspace,
+            job=self.job,
+            made_at=made_at,
+            with_=self.filler.arguments(
+                catalog().steps[row.kind], step.with_ if step else self.declared.with_
+            ),
             folder=folder,
+            place=self.place,
             log=self.log,
-            call=lambda argv: self._call(argv, folder),
+            call=call,
+            why_stop=self._why_stop,
+            connection=self._connection,
+            environment=self.environment,
+            path=self.path,
         )
         runner(context)
 
-    def _call(self, argv: list[str], folder: Path) -> processes.Ended:
+    def _connection(self, name: str, kind: str) -> connections.Opened:
+        opened = connections.open_for(self.job_run, name, kind)
+        for secret in opened.secrets.values():
+            self.log.mask(secret)
+        return opened
+
+    # ---- Programs -------------------------------------------------------------------------------
+    def _call(
+        self, argv: list[str], folder: Path, more: Mapping[str, str], *, as_worker: bool
+    ) -> processes.Ended:
+        wanted = self.job.container if not as_worker else ""
+        engine = containers.engine_for(wanted) if wanted else None
+        if engine is not None:
+            return self._call_in(engine, argv, folder, more)
+        if as_worker:
+            return self._run(argv, folder, {**self._tools(), **more})
+        place = self.place
+        environment = {**self._environment(), **more}
+        return self._run(
+            argv, folder, environment, user=place.user, limits=isolation.limits(place.user)
+        )
+
+    def _call_in(
+        self, engine: containers.Engine, argv: list[str], folder: Path, more: Mapping[str, str]
+    ) -> processes.Ended:
+        self.calls += 1
+        name = f"sluice-{self.job.pk}-{self.job.attempt}-{self.calls}"
+        variables = self.place.own / f"variables-{self.calls}.sh"
+        # The image knows best where its own programs are.
+        inner = {**self._environment(), **more}
+        del inner["PATH"]
+        containers.write_variables(variables, inner)
+        self.place.give(variables)
+        command = engine.command(
+            argv,
+            image=self.job.container,
+            name=name,
+            place=self.place,
+            folder=str(folder),
+            variables=variables,
+        )
+        try:
+            return self._run(command, folder, self._tools())
+        finally:
+            engine.end(name)
+
+    def _run(
+        self,
+        argv: list[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        user: int | None = None,
+        limits: Mapping[str, int] = processes.NO_LIMITS,
+    ) -> processes.Ended:
         return processes.run(
             argv,
             folder=folder,
-            environment=self._environment(),
+            environment=environment,
             deadline=self.deadline,
             output=self.log.write,
             should_stop=self._why_stop,
+            user=user,
+            limits=limits,
         )
 
     def _why_stop(self) -> str:
         self.log.flush_if_due()
-        return "The run was cancelled." if self.lost.is_set() else ""
+        if self.lost.is_set():
+            return "The run was cancelled."
+        return self.disk.why_too_full()
+
+    def _tools(self) -> dict[str, str]:
+        """What tools of Sluice's own choosing get, which may run as root: nothing that a
+        definition or a step could have chosen, like LD_PRELOAD."""
+        return {
+            **self.environment,
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": os.environ.get("HOME", "/nonexistent"),
+            "LC_ALL": "C.UTF-8",
+        }
 
     def _environment(self) -> dict[str, str]:
         """All that a step's programs get: declared and built-in variables, and where things are.
 
         Nothing of the worker's own environment comes along but the path to its programs.
         """
-        own = self.workspace / OWN_FOLDER
+        own = self.place.own
         interpreter = str(Path(sys.executable).parent)
+        path = [*self.path, os.environ.get("PATH", os.defpath), interpreter]
         return {
             **self.variables,
-            "PATH": f"{os.environ.get('PATH', os.defpath)}:{interpreter}",
+            **self.environment,
+            "PATH": ":".join(path),
             "HOME": str(own / "home"),
             "TMPDIR": str(own / "tmp"),
             "FLOW_ENV": str(own / "flow_env"),
@@ -200,7 +289,7 @@ class _Execution:
 
     def _read_outputs(self) -> None:
         """Take over what the step wrote to $FLOW_ENV, for the steps after it."""
-        text = read_plain(self.workspace / OWN_FOLDER / "flow_env", MAX_OUTPUTS)
+        text = read_plain(self.place.own / "flow_env", MAX_OUTPUTS)
         for line in text.decode("utf-8", "replace").splitlines():
             key, equals, value = line.partition("=")
             name = key.strip()
@@ -209,74 +298,22 @@ class _Execution:
             if name not in document.BUILT_IN_VARIABLES:
                 self.variables[name] = value
 
-    # ---- Filling in references and variables ----------------------------------------------------
-    def _filled_in(self, schema: StepSchema, given: Mapping[str, Value]) -> dict[str, Value]:
-        types = {field.name: field.type for field in schema.fields}
-        filled: dict[str, Value] = {}
-        for key, value in given.items():
-            if types.get(key) == "artifact":
-                filled[key] = self._descriptor(value)
-            elif types.get(key) == "text":
-                # A script: the shell finds ${VAR} in its environment. Putting the value into the
-                # text would make code of whatever a branch or a caller's variable holds.
-                filled[key] = self._filled(value, {})
-            else:
-                filled[key] = self._filled(value, self.variables)
-        return filled
 
-    def _filled(self, value: Value, variables: Mapping[str, str]) -> Value:
-        if isinstance(value, str):
-            return substitute(value, self._text_of, variables)
-        if isinstance(value, list):
-            return [self._filled(each, variables) for each in value]
-        if isinstance(value, dict):
-            return {key: self._filled(each, variables) for key, each in value.items()}
-        return value
+class _DiskWatch:
+    """Looks now and then whether a job has written too much. A slow look is taken less often."""
 
-    def _descriptor(self, value: Value) -> Value:
-        reference = whole_reference(value)
-        if reference is None:
-            return self._filled(value, self.variables)
-        return dict(self._properties(reference))
+    def __init__(self, place: isolation.Place) -> None:
+        self._place = place
+        self._next = time.monotonic() + 1
 
-    def _text_of(self, reference: Reference) -> str:
-        text = artifacts.as_text(self._properties(reference), reference.property)
-        if text is None:
-            raise SluiceError(
-                f"{reference.text} has no {reference.property or 'image or download address'}."
-            )
-        return text
-
-    def _properties(self, written: Reference) -> dict[str, str]:
-        reference = expand_reference(written, self.variables)
-        if reference.kind == "source":
-            pinned = self.job_run.sources.get(reference.source or "")
-            if pinned is None:
-                raise SluiceError(f"{reference.text}: the run has no such source.")
-            return sources.type_of(pinned["type"]).properties(pinned)
-        artifact = artifacts.find(self.job_run, reference, stage=self.job.stage)
-        return artifacts.properties(artifact, signed=True)
-
-
-def _variables(run: Run, definition: document.Definition) -> dict[str, str]:
-    """Variables of a run by precedence: the caller's over the definition's; built-ins stand."""
-    started = run.started_at or run.created_at
-    built_in = {
-        "PIPELINE_ID": run.pipeline.slug,
-        "PIPELINE_NAME": run.pipeline.name,
-        "BUILD_NUMBER": str(run.number),
-        "BUILD_REMARK": run.comment,
-        "BUILD_EXECUTOR": run.started_by.username,
-        "BUILD_MESSAGE": run.get_trigger_display(),
-        "DATETIME": started.strftime("%Y-%m-%d-%H-%M-%S"),
-        "TIMESTAMP": str(int(started.timestamp() * 1000)),
-    }
-    declared = {variable.key: document.as_text(variable.value) for variable in definition.variables}
-    expanded = {
-        key: expand_variables(value, {**declared, **run.variables, **built_in})
-        for key, value in declared.items()
-    }
-    return {**expanded, **run.variables, **built_in}
+    def why_too_full(self) -> str:
+        now = time.monotonic()
+        if now < self._next:
+            return ""
+        why = isolation.why_too_full(self._place)
+        took = time.monotonic() - now
+        self._next = time.monotonic() + max(1.0, 20 * took)
+        return why
 
 
 def read_plain(path: Path, most: int) -> bytes:
@@ -291,18 +328,6 @@ def read_plain(path: Path, most: int) -> bytes:
         return b""
     with os.fdopen(handle, "rb") as stream:
         return stream.read(most) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
-
-
-@contextmanager
-def _workspace() -> Iterator[Path]:
-    """A fresh folder that is gone afterwards, whatever the steps left in it."""
-    folder = Path(settings.WORKSPACES_DIR)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-    workspace = Path(tempfile.mkdtemp(dir=folder, prefix="job-"))
-    try:
-        yield workspace
-    finally:
-        shutil.rmtree(workspace, ignore_errors=True)
 
 
 @contextmanager

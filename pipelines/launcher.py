@@ -1,6 +1,6 @@
 """Run one program, and leave nothing of it behind.
 
-    python -I -S launcher.py PROGRAM [ARGUMENT…]
+    python -I -S launcher.py ENVIRONMENT [--user UID] [--limit NAME=NUMBER]… -- PROGRAM [ARGUMENT…]
 
 It stands between a worker and the program of a step. When the worker dies, the kernel tells it and
 it kills the program. Whatever the program started becomes its child in the end, even in a session
@@ -8,24 +8,41 @@ of its own, and is killed before it exits. Its own exit status is the program's.
 
 Both are promises of Linux. Elsewhere the worker's killing of the process group has to do.
 
+ENVIRONMENT is the number of an open file with the program's environment as JSON: the launcher may
+be root, and must not itself be started with variables that a definition chose, like LD_PRELOAD.
+With --user the program, but not the launcher, becomes that user, and can gain no rights again.
+
 A script of its own, with nothing but the standard library: it runs before each program.
 """
 
 import contextlib
 import ctypes
+import json
 import os
+import resource
 import signal
 import sys
+
+# os.execvpe imports it, and the step's user may not be able to read where it lies.
+import warnings  # noqa: F401
 from types import FrameType
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
 #: The worker sends this when the program did not end on SIGTERM.
 KILL_ALL = signal.SIGUSR1
 ROUNDS = 1000
+LIMITS = {
+    "processes": resource.RLIMIT_NPROC,
+    "memory": resource.RLIMIT_DATA,
+    "file": resource.RLIMIT_FSIZE,
+    "core": resource.RLIMIT_CORE,
+}
 
 
 def main(argv: list[str]) -> None:
+    environment, user, limits, program_argv = _read(argv)
     worker = os.getppid()
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -33,11 +50,11 @@ def main(argv: list[str]) -> None:
     def on_term(number: int, frame: FrameType | None) -> None:
         # The worker's own SIGTERM reaches the whole group: the program decides how to end.
         if os.getppid() != worker:
-            _kill_all()
+            _kill_all(user)
             os._exit(128 + signal.SIGTERM)
 
     def on_kill(number: int, frame: FrameType | None) -> None:
-        _kill_all()
+        _kill_all(user)
         _end_like(-signal.SIGKILL)
 
     signal.signal(signal.SIGTERM, on_term)
@@ -46,17 +63,51 @@ def main(argv: list[str]) -> None:
     if program == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(KILL_ALL, signal.SIG_DFL)
-        try:
-            os.execvp(argv[0], argv)  # noqa: S606  # an argument list, no shell
-        except OSError as error:
-            os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
-            os._exit(127)
+        _become(program_argv, environment, user, limits)
     if os.getppid() != worker:
         # It died before the kernel knew that we want to be told.
         on_term(signal.SIGTERM, None)
     code = _wait_for(program)
-    _kill_all()
+    _kill_all(user)
     _end_like(code)
+
+
+def _read(argv: list[str]) -> tuple[dict[str, str], int | None, dict[str, int], list[str]]:
+    with os.fdopen(int(argv[0]), "rb") as stream:
+        environment = json.loads(stream.read())
+    user, limits = None, {}
+    position = 1
+    while argv[position] != "--":
+        option, value = argv[position], argv[position + 1]
+        position += 2
+        if option == "--user":
+            user = int(value)
+        elif option == "--limit":
+            name, _, number = value.partition("=")
+            limits[name] = int(number)
+    return environment, user, limits, argv[position + 1 :]
+
+
+def _become(
+    argv: list[str], environment: dict[str, str], user: int | None, limits: dict[str, int]
+) -> None:
+    """Turn this child into the program. Never returns."""
+    try:
+        for name, number in limits.items():
+            _, most = resource.getrlimit(LIMITS[name])
+            allowed = number if most == resource.RLIM_INFINITY else min(number, most)
+            resource.setrlimit(LIMITS[name], (allowed, allowed))
+        if user is not None:
+            os.setgroups([])
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
+            _prctl(PR_SET_NO_NEW_PRIVS, 1)
+        os.execvpe(argv[0], argv, environment)  # noqa: S606  # an argument list, no shell
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        os.write(2, f"{argv[0]}: {why}\n".encode())
+    finally:
+        os._exit(127)
 
 
 def _wait_for(program: int) -> int:
@@ -67,16 +118,35 @@ def _wait_for(program: int) -> int:
             return os.waitstatus_to_exitcode(status)
 
 
-def _kill_all() -> None:
+def _kill_all(user: int | None) -> None:
     """Kill every child until there is none: those of the killed become ours, and are next."""
     for _ in range(ROUNDS):
+        if user is not None:
+            _kill_user(user)
         for child in _children():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         try:
             os.wait()
+            # Those that are dead already, in one go.
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
         except ChildProcessError:
             return
+
+
+def _kill_user(user: int) -> None:
+    """Kill whatever the step's own user runs, at one stroke: no fork can be fast enough."""
+    killer = os.fork()
+    if killer == 0:
+        with contextlib.suppress(OSError):
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
+            # All but this very process.
+            os.kill(-1, signal.SIGKILL)
+        os._exit(0)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(killer, 0)
 
 
 def _children() -> list[int]:

@@ -21,12 +21,16 @@ class LogWriter:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._step = ""
+        self._secrets: list[str] = []
         self._sequence = 0
         self._pending: list[str] = []
         self._pending_size = 0
         self._total = 0
         self._since = time.monotonic()
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def mask(self, secret: str) -> None:
+        self._secrets.append(secret)
 
     def begin_step(self, key: str) -> None:
         self.flush()
@@ -48,6 +52,8 @@ class LogWriter:
             text += "\n[sluice] the log is full; what comes after this is dropped\n"
         # A signed link needs no sign-in, and more people read logs than may download.
         text = SIGNATURE.sub("signature=…", text)
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
         # PostgreSQL cannot hold NUL in a text.
         self._pending.append(text.replace("\x00", "\N{REPLACEMENT CHARACTER}"))
         self._pending_size += len(text)

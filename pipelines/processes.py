@@ -1,15 +1,18 @@
 """Run one program for a step: scrubbed environment, own process group, a deadline, live output."""
 
 import contextlib
+import json
 import os
 import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from pipelines import launcher
 
@@ -17,6 +20,8 @@ READ = 64 * 1024
 READS = 16
 GRACE = 5.0
 POLL = 0.2
+NO_LIMITS: Mapping[str, int] = MappingProxyType({})
+TIMEOUT = "timeout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,17 @@ class Ended:
 
     exit_code: int
     stopped: str = ""
+
+    @property
+    def why_not_good(self) -> str:
+        """What was wrong with its end as a sentence, or empty."""
+        if self.stopped == TIMEOUT:
+            return "It took longer than the job's timeoutMinutes allow."
+        if self.stopped:
+            return self.stopped
+        if self.exit_code < 0:
+            return f"It was killed by signal {-self.exit_code}."
+        return f"It ended with exit code {self.exit_code}." if self.exit_code else ""
 
 
 def run(
@@ -35,22 +51,40 @@ def run(
     deadline: float,
     output: Callable[[bytes], None],
     should_stop: Callable[[], str],
+    user: int | None = None,
+    limits: Mapping[str, int] = NO_LIMITS,
 ) -> Ended:
     """Run `argv` in `folder` until it ends, `deadline` (monotonic seconds) or `should_stop`.
 
-    `environment` is all that the program gets. `should_stop` answers why to stop, or an empty
-    text. Whatever the program started and left behind is killed with it: launcher.py sees to that.
+    `environment` is all that the program gets; `user` whom it becomes, where this process is root;
+    `limits` what it is held to, by the launcher's names. `should_stop` answers why to stop, or an
+    empty text. Whatever the program started and left behind is killed with it: launcher.py sees to
+    that.
     """
-    program = subprocess.Popen(
-        [sys.executable, "-I", "-S", launcher.__file__, *argv],
-        cwd=folder,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        close_fds=True,
-    )
+    # Neither in the launcher's own environment nor on a command line that others can read.
+    with tempfile.TemporaryFile() as variables:
+        variables.write(json.dumps(dict(environment)).encode())
+        variables.seek(0)
+        handle = variables.fileno()
+        options = [] if user is None else ["--user", str(user)]
+        for name, number in limits.items():
+            options += ["--limit", f"{name}={number}"]
+        program = subprocess.Popen(
+            [
+                *(sys.executable, "-I", "-S", launcher.__file__, str(handle)),
+                *options,
+                "--",
+                *argv,
+            ],
+            cwd=folder,
+            env={"LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            close_fds=True,
+            pass_fds=(handle,),
+        )
     assert program.stdout is not None
     pipe = program.stdout.fileno()
     os.set_blocking(pipe, False)
@@ -64,7 +98,7 @@ def run(
                     is_open = _drain(pipe, output)
                     if not is_open:
                         selector.unregister(pipe)
-                stopped = should_stop() or ("timeout" if time.monotonic() > deadline else "")
+                stopped = should_stop() or (TIMEOUT if time.monotonic() > deadline else "")
                 if stopped:
                     _stop(program)
                     break

@@ -14,6 +14,7 @@ ALLOWED: Mapping[str, frozenset[Role]] = {
     "run.cancel": frozenset({Role.DEVELOPER, Role.RELEASE_MANAGER, Role.DEPLOYER, Role.OPERATOR}),
     "run.decide": frozenset({Role.DEVELOPER, Role.RELEASE_MANAGER, Role.OPERATOR}),
     "run.report": frozenset({Role.DEVELOPER, Role.OPERATOR}),
+    "connection.write": frozenset({Role.DEVELOPER, Role.OPERATOR}),
 }
 
 SAID = {
@@ -23,6 +24,7 @@ SAID = {
     "run.cancel": "cancel runs",
     "run.decide": "pass or refuse manual jobs",
     "run.report": "report runs and artifacts",
+    "connection.write": "write service connections",
 }
 
 

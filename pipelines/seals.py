@@ -107,6 +107,39 @@ class SealTable(Operation):
             schema_editor.execute(statement, params=None)
 
 
+class Unseal(SealTable):
+    """Take the triggers of a model off while its table is altered; `SealTable` follows.
+
+    SQLite makes an altered table anew, without its triggers, and a trigger must name the new
+    columns too. `unsealed` and `write_once` are those with which the table was sealed before.
+    """
+
+    def describe(self) -> str:
+        return f"Unseal {self.model}"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return f"unseal_{self.model.lower()}"
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        super().database_backwards(app_label, schema_editor, from_state, to_state)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        super().database_forwards(app_label, schema_editor, from_state, to_state)
+
+
 def seal_sql(
     vendor: str,
     table: str,

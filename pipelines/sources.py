@@ -5,14 +5,28 @@ know of them.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipelines.connections import Opened
 from pipelines.errors import Invalid, NotFound, UnresolvedReference
 from pipelines.flow.document import Source
 from pipelines.models import ExecutionState, Pipeline, Run
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """One source to bring into a job's workspace."""
+
+    run: Run
+    pinned: Mapping[str, Any]
+    folder: Path
+    say: Say
+    #: Opens a service connection of the run by name and kind; its secrets are masked in the log.
+    connection: Callable[[str, str], Opened]
 
 
 class SourceType(Protocol):
@@ -29,8 +43,8 @@ class SourceType(Protocol):
     def pin(self, run: Run, source: Source, asked: Mapping[str, Any]) -> dict[str, Any]:
         """What the source means for this run, for ever: JSON with `type`, the facts and `why`."""
 
-    def fetch(self, pinned: Mapping[str, Any], folder: Path, say: Say) -> None:
-        """Bring what was pinned into the empty `folder`, checking that it is what was pinned."""
+    def fetch(self, fetch: "Fetch") -> None:
+        """Bring what was pinned into the empty folder, checking that it is what was pinned."""
 
     def properties(self, pinned: Mapping[str, Any]) -> dict[str, str]:
         """What `$[sources.<id>]` can be asked for."""
@@ -90,8 +104,9 @@ class PipelineSource:
             why = "the last successful run when this run was started"
         return {"type": source.type, "pipeline": slug, "run": found.number, "why": why}
 
-    def fetch(self, pinned: Mapping[str, Any], folder: Path, say: Say) -> None:
-        say(f"uses {pinned['pipeline']} #{pinned['run']}: {pinned['why']}")
+    def fetch(self, fetch: "Fetch") -> None:
+        pinned = fetch.pinned
+        fetch.say(f"uses {pinned['pipeline']} #{pinned['run']}: {pinned['why']}")
 
     def properties(self, pinned: Mapping[str, Any]) -> dict[str, str]:
         return {"version": str(pinned["run"])}

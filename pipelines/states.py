@@ -16,6 +16,11 @@ class State(models.TextChoices):
     def edges(cls) -> dict[Self, frozenset[Self]]:
         raise TypeError(f"{cls.__name__} does not draw its edges")
 
+    @classmethod
+    def reopenings(cls) -> dict[Self, frozenset[Self]]:
+        """Where somebody may have a row begin anew that has come to an end. None by default."""
+        return {}
+
     @property
     def targets(self) -> frozenset[Self]:
         return type(self).edges().get(self, frozenset())
@@ -23,6 +28,10 @@ class State(models.TextChoices):
     @property
     def sources(self) -> frozenset[Self]:
         return frozenset(state for state, to in type(self).edges().items() if self in to)
+
+    @property
+    def reopened_from(self) -> frozenset[Self]:
+        return frozenset(state for state, to in type(self).reopenings().items() if self in to)
 
     @property
     def is_final(self) -> bool:
@@ -53,14 +62,32 @@ def move(row: Row, to: State, *, only: Mapping[str, Any] = NO_CONDITION, **chang
     at the moment of writing, whatever the caller read before. `only` adds conditions, like the
     attempt that the caller works for.
     """
+    return _swap(row, to, to.sources, only, changes)
+
+
+def reopen(row: Row, to: State, **changes: Any) -> Row:
+    """Have a row that has come to an end begin anew at `to`, by compare and swap like `move`.
+
+    Apart from `move`, so that nothing reopens a row that did not mean to.
+    """
+    return _swap(row, to, to.reopened_from, NO_CONDITION, changes)
+
+
+def _swap(
+    row: Row,
+    to: State,
+    sources: frozenset[Any],
+    only: Mapping[str, Any],
+    changes: Mapping[str, Any],
+) -> Row:
     manager = type(row)._default_manager
-    moved = manager.filter(pk=row.pk, state__in=to.sources, **only).update(state=to, **changes)
+    moved = manager.filter(pk=row.pk, state__in=sources, **only).update(state=to, **changes)
     if not moved:
         current = manager.values_list("state", flat=True).get(pk=row.pk)
         noun = row._meta.verbose_name
         raise WrongState(
             f"This {noun} is {current}; only from "
-            f"{', '.join(sorted(to.sources)) or 'no state'} can it become {to}.",
+            f"{', '.join(sorted(sources)) or 'no state'} can it become {to}.",
             current=str(current),
         )
     row.refresh_from_db()

@@ -21,6 +21,11 @@ def execute_job(job_id: int) -> None:
     execution.execute(job_id)
 
 
+@shared_task(name=runs.FOLLOW, acks_late=True, time_limit=300)
+def start_followers(run_id: int) -> None:
+    runs.start_followers(run_id)
+
+
 @shared_task(name="pipelines.sweep", acks_late=True, time_limit=300)
 def sweep() -> None:
     sweeping.sweep()

@@ -40,6 +40,7 @@ MAX_EVIDENCE_BYTES = 4 * 1024**2
 
 KIND_OF_TYPE = {
     ArtifactType.FLOW_PUBLIC: RepositoryKind.GENERIC,
+    ArtifactType.PACKAGES: RepositoryKind.GENERIC,
     ArtifactType.DOCKER_IMAGE: RepositoryKind.DOCKER,
 }
 
@@ -114,6 +115,7 @@ def publish(
             f"“{artifact.name}” is of type {artifact.type}."
         )
     _require_succeeded(artifact.run)
+    _require_current(artifact)
     manifest = manifest_of(artifact)
     try:
         with transaction.atomic():
@@ -142,6 +144,16 @@ def _require_succeeded(run: Run) -> None:
         raise NotValidated(
             f"{run} is {run.state}. Only the artifacts of a succeeded run can be published.",
             current=run.state,
+        )
+
+
+def _require_current(artifact: Artifact) -> None:
+    """Refuse what an attempt left behind whose job was begun anew: the run succeeded without it."""
+    if not Artifact.objects.of_last_attempts().filter(pk=artifact.pk).exists():
+        raise NotValidated(
+            f"“{artifact.name}” was made by attempt {artifact.attempt} of its job, which was begun "
+            "anew after it. Publish the artifact of the last attempt.",
+            current=artifact.run.state,
         )
 
 

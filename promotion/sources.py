@@ -9,7 +9,6 @@ from pipelines import blobs, sources
 from pipelines.errors import Invalid, NotFound
 from pipelines.flow.document import Source
 from pipelines.models import Blob, Run
-from pipelines.sources import Say
 from promotion import descriptors, selection
 from promotion.models import Package, Version
 
@@ -49,7 +48,8 @@ class PackagesSource:
             "why": selection.receipt(picked)["explanation"]["rule"],
         }
 
-    def fetch(self, pinned: Mapping[str, Any], folder: Path, say: Say) -> None:
+    def fetch(self, fetch: sources.Fetch) -> None:
+        pinned, say = fetch.pinned, fetch.say
         version = _version(pinned)
         if version.manifest_digest != pinned["manifest_digest"]:
             raise Invalid(f"{version} is not the version that was pinned.")
@@ -57,7 +57,7 @@ class PackagesSource:
             say(f"{version}: image {version.image}, pulled by the steps that use it")
             return
         say(f"{version} ({pinned['why']}), {version.bundle_name}, {version.bundle.size} bytes")
-        _copy(version.bundle, folder / version.bundle_name)
+        _copy(version.bundle, fetch.folder / version.bundle_name)
         say(f"sha256 {version.bundle.sha256} checked")
 
     def properties(self, pinned: Mapping[str, Any]) -> dict[str, str]:

@@ -31,7 +31,9 @@ def flush_may_pass_the_seals() -> Iterator[None]:
 def nobody_listens_to_the_queue(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Nudges are kept for the test to look at: the database is the truth, a nudge only hurries."""
     sent: list[tuple[str, int]] = []
-    monkeypatch.setattr("pipelines.queue._send", lambda task, row_id: sent.append((task, row_id)))
+    monkeypatch.setattr(
+        "pipelines.queue._send", lambda task, row_id, queue: sent.append((task, row_id))
+    )
     return sent
 
 

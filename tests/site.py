@@ -7,9 +7,13 @@ import tempfile
 from pathlib import Path
 
 DATA = Path(tempfile.mkdtemp(prefix="sluice-test-"))
+# Apart from the data, because the users of jobs must get to it where the tests run as root.
+WORKSPACES = Path(tempfile.mkdtemp(prefix="sluice-test-jobs-"))
 os.environ["SLUICE_DATA"] = str(DATA)
+os.environ["SLUICE_WORKSPACES"] = str(WORKSPACES)
 os.environ.setdefault("SLUICE_LOG_LEVEL", "CRITICAL")
 
 
 def pytest_unconfigure() -> None:
-    shutil.rmtree(DATA, ignore_errors=True)
+    for folder in (DATA, WORKSPACES):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -283,7 +283,8 @@ def _take_files(request: Request, run: Run) -> Artifact:
             "The file does not have the Repr-Digest that was sent (it is that of one file)."
         )
     paths = [file.sent_name for file in uploads]
-    place = artifacts.Place(**{key: str(request.POST.get(key) or PLACE[key]) for key in PLACE})
+    stage, job, step = (str(request.POST.get(key) or usual) for key, usual in PLACE.items())
+    place = artifacts.Place(stage, job, step)
     artifacts.check_report(run, place, name, paths, by=caller(request))
     kept = [
         artifacts.NamedBlob(path, blobs.keep(file.staged))

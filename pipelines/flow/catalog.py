@@ -217,6 +217,7 @@ _STEPS: Final = (
                 choices=("and", "or"),
             ),
             Field("validatorUsers", "string_or_list", required=True, help="Their user names."),
+            Field("message", "string", help="What they are to look at."),
         ),
         example="component: ManualValidate\nwith:\n  validatorType: users\n"
         "  validateMethod: or\n  validatorUsers:\n    - ada\n    - ben\n",
@@ -263,6 +264,7 @@ _SOURCES: Final = (
     _code("gitlabAPI", "GitLab repository, through its API"),
     _code("customGitlab", "GitLab of one's own"),
     _code("bitbucket", "Bitbucket repository"),
+    _code("gitee", "Gitee repository"),
     _code("svn", "Subversion repository"),
     SourceSchema(
         type="flowPipeline",

@@ -12,6 +12,7 @@ from pipelines.flow.problems import Problem, Severity
 __all__ = [
     "BUILT_IN_VARIABLES",
     "DEFAULT_TIMEOUT_MINUTES",
+    "Concurrency",
     "Definition",
     "Job",
     "Position",
@@ -82,6 +83,22 @@ class Source:
     def name(self) -> str:
         return as_text(self.fields.get("name")) or self.id
 
+    @property
+    def trigger_events(self) -> tuple[str, ...]:
+        """What starts a run, written as one text or as a list."""
+        written = self.fields.get("triggerEvents")
+        texts = written if isinstance(written, list) else [written]
+        return tuple(as_text(each) for each in texts if each is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    """How many runs, and how many of one job, may be at work at a time; None: as many as come."""
+
+    max_runs: int | None = None
+    preempts: bool = False  # a new run takes the place of the oldest, instead of being refused
+    max_jobs: int | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class RunsOn:
@@ -145,7 +162,7 @@ class Definition:
     variables: tuple[Variable, ...]
     variable_groups: tuple[str, ...]
     cache: Value
-    concurrency: Mapping[str, Value]
+    concurrency: Concurrency
     stages: tuple[Stage, ...]
     positions: Mapping[str, Position] = field(default_factory=dict, repr=False, compare=False)
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from pipelines.flow.document import (
     DEFAULT_TIMEOUT_MINUTES,
+    Concurrency,
     Definition,
     Job,
     Position,
@@ -20,6 +21,7 @@ from pipelines.flow.document import (
     Step,
     Value,
     Variable,
+    as_text,
 )
 from pipelines.flow.keys import KeyReader
 from pipelines.flow.nodes import ListNode, MapNode, Node, ScalarNode, join, shorten
@@ -62,7 +64,12 @@ _JOB_KEYS: Final = (
 _STEP_KEYS: Final = ("name", "step", "workspace", "with")
 _RUNS_ON_KEYS: Final = ("group", "container", "labels", "vm", "instanceType")
 _VARIABLE_KEYS: Final = ("key", "value", "type")
-_CONCURRENCY_KEYS: Final = ("maxRunningPipelineInstances", "pipelineMaxRunningBehavior")
+_CONCURRENCY_KEYS: Final = (
+    "maxRunningPipelineInstances",
+    "pipelineMaxRunningBehavior",
+    "maxRunningJobInstances",
+)
+_MAX_RUNNING_BEHAVIORS: Final = ("rejectNew", "preemptOldest")
 
 
 class Reader(KeyReader):
@@ -85,7 +92,7 @@ class Reader(KeyReader):
         variables = tuple(self._variables(root))
         groups = self._strings(root, "variableGroups", "") or ()
         cache = self._value_of(root, "cache", "")
-        concurrency = self._free_mapping(root, "concurrencyConfig", "", _CONCURRENCY_KEYS)
+        concurrency = self._concurrency(root)
         stages = tuple(self._stages(root))
         return Definition(
             name=name,
@@ -142,6 +149,34 @@ class Reader(KeyReader):
                 )
                 continue
             yield Variable(key, value, type_, _at(item), path)
+
+    def _concurrency(self, root: MapNode) -> Concurrency:
+        written = self._free_mapping(root, "concurrencyConfig", "", _CONCURRENCY_KEYS)
+        entry = root.entries.get("concurrencyConfig")
+        node = entry[1] if entry is not None else None
+        if not isinstance(node, MapNode):
+            return Concurrency()
+        path = "concurrencyConfig"
+        behavior = written.get("pipelineMaxRunningBehavior")
+        if behavior is not None and behavior not in _MAX_RUNNING_BEHAVIORS:
+            key = "pipelineMaxRunningBehavior"
+            self._choice(
+                node.entries[key][1], join(path, key), as_text(behavior), _MAX_RUNNING_BEHAVIORS
+            )
+        return Concurrency(
+            max_runs=self._count(node, "maxRunningPipelineInstances", path),
+            preempts=behavior == "preemptOldest",
+            max_jobs=self._count(node, "maxRunningJobInstances", path),
+        )
+
+    def _count(self, node: MapNode, key: str, path: str) -> int | None:
+        value = self._value_of(node, key, path)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            self._wrong(node.entries[key][1], join(path, key), "a whole number from 1")
+            return None
+        return value
 
     def _stages(self, root: MapNode) -> Iterator[Stage]:
         for key, node, path in self._mappings(root, "stages", "", "stage"):

@@ -2,23 +2,30 @@
 
 from pipelines.models.artifact import Artifact, ArtifactFile
 from pipelines.models.blob import Blob
+from pipelines.models.connection import ConnectionKind, ServiceConnection
+from pipelines.models.gate import GateDecision
 from pipelines.models.idempotency import IdempotencyKey
 from pipelines.models.log import LogChunk
 from pipelines.models.pipeline import Pipeline, Revision
 from pipelines.models.run import ExecutionState, Job, Run, Step, Trigger, stage_state
+from pipelines.models.runner import Runner
 from pipelines.models.upstream import Upstream
 
 __all__ = [
     "Artifact",
     "ArtifactFile",
     "Blob",
+    "ConnectionKind",
     "ExecutionState",
+    "GateDecision",
     "IdempotencyKey",
     "Job",
     "LogChunk",
     "Pipeline",
     "Revision",
     "Run",
+    "Runner",
+    "ServiceConnection",
     "Step",
     "Trigger",
     "Upstream",

@@ -1,10 +1,12 @@
 """Artifacts: what the steps of a run produced."""
 
+from typing import Self
+
 from django.conf import settings
 from django.db import models
 
 from pipelines.models.blob import Blob
-from pipelines.models.run import Run
+from pipelines.models.run import Job, Run
 from pipelines.seals import Sealed
 
 
@@ -13,6 +15,19 @@ class ArtifactType(models.TextChoices):
 
     FLOW_PUBLIC = "flowPublic", "Files"
     DOCKER_IMAGE = "dockerImage", "Container image"
+    PACKAGES = "packages", "Files for a repository"
+
+
+class ArtifactQuerySet(models.QuerySet["Artifact"]):
+    def of_last_attempts(self) -> Self:
+        """Without what an attempt left behind after which its job was begun anew."""
+        later = Job.objects.filter(
+            run=models.OuterRef("run"),
+            stage=models.OuterRef("stage"),
+            key=models.OuterRef("job"),
+            attempt__gt=models.OuterRef("attempt"),
+        )
+        return self.filter(~models.Exists(later))
 
 
 class Artifact(Sealed):
@@ -26,6 +41,7 @@ class Artifact(Sealed):
     stage = models.CharField(max_length=64)
     job = models.CharField(max_length=64)
     step = models.CharField(max_length=64)
+    attempt = models.PositiveIntegerField(default=1, help_text="Of the job that made it.")
     name = models.CharField(max_length=200)
     type = models.CharField(max_length=20, choices=ArtifactType)
     digest = models.CharField(max_length=71, help_text="sha256:… of the manifest or the image.")
@@ -33,22 +49,33 @@ class Artifact(Sealed):
     bundle_name = models.CharField(max_length=255, blank=True)
     image = models.CharField(max_length=500, blank=True, help_text="dockerUrl of an image.")
     image_tag = models.CharField(max_length=128, blank=True)
+    repository = models.CharField(
+        max_length=64, blank=True, help_text="Where it is published once its run has succeeded."
+    )
+    version = models.CharField(max_length=128, blank=True, help_text="As which version.")
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )
     created_at = models.DateTimeField()
 
+    objects = ArtifactQuerySet.as_manager()
+
     class Meta:
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["run", "stage", "job", "step", "name"],
-                name="one_artifact_per_step_and_name",
+                fields=["run", "stage", "job", "step", "attempt", "name"],
+                name="one_artifact_per_step_attempt_and_name",
             ),
             models.CheckConstraint(
-                condition=models.Q(type="flowPublic", bundle__isnull=False)
+                condition=models.Q(type__in=["flowPublic", "packages"], bundle__isnull=False)
                 | (models.Q(type="dockerImage", bundle__isnull=True) & ~models.Q(image="")),
                 name="artifact_is_files_or_an_image",
+            ),
+            models.CheckConstraint(
+                condition=(models.Q(type="packages") & ~models.Q(repository="", version=""))
+                | models.Q(repository="", version=""),
+                name="only_files_for_a_repository_name_one",
             ),
         ]
 

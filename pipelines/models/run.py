@@ -16,11 +16,14 @@ class ExecutionState(State):
         queued ──▶ running ──▶ succeeded | failed | errored | cancelled
           │  ▲       │  ▲
           │  │       ▼  │
-          │  └──── waiting ──▶ failed | cancelled      (a manual gate; refused is failed)
+          │  └──── waiting ──▶ succeeded | failed | errored | cancelled
           └──▶ waiting | errored | cancelled | skipped
 
+          failed | errored | cancelled | skipped ─ ─▶ queued | running   (when somebody retries)
+
     `failed` means that the work said no; `errored` that the machinery broke. A job goes back from
-    waiting to queued when somebody passes it, and from running to queued when its worker died.
+    waiting to queued when somebody passes it, and from running to queued when its worker died. A
+    job that is nothing but a gate succeeds when it is passed; refused, it failed.
     """
 
     QUEUED = "queued"
@@ -41,7 +44,27 @@ class ExecutionState(State):
             cls.RUNNING: frozenset(
                 {cls.SUCCEEDED, cls.FAILED, cls.ERRORED, cls.CANCELLED, cls.WAITING, cls.QUEUED}
             ),
-            cls.WAITING: frozenset({cls.QUEUED, cls.RUNNING, cls.FAILED, cls.CANCELLED}),
+            cls.WAITING: frozenset(
+                {
+                    cls.QUEUED,
+                    cls.RUNNING,
+                    cls.SUCCEEDED,
+                    cls.FAILED,
+                    cls.ERRORED,
+                    cls.CANCELLED,
+                }
+            ),
+        }
+
+    @classmethod
+    def reopenings(cls) -> "dict[ExecutionState, frozenset[ExecutionState]]":
+        anew = frozenset({cls.QUEUED, cls.RUNNING})
+        return {
+            cls.FAILED: anew,
+            cls.ERRORED: anew,
+            cls.CANCELLED: anew,
+            # Its condition may come out otherwise when what it asks about is retried.
+            cls.SKIPPED: frozenset({cls.QUEUED}),
         }
 
 
@@ -51,6 +74,9 @@ class Trigger(models.TextChoices):
     MANUAL = "manual", "Started by hand"
     API = "api", "Started over the API"
     EXTERNAL = "external", "Reported by another CI system"
+    PIPELINE = "pipeline", "Another pipeline succeeded"
+    PUSH = "push", "Something was pushed"
+    AGAIN = "again", "Run again on the same inputs"
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -77,6 +103,12 @@ class Run(Stateful):
         max_length=200, blank=True, help_text="Where another CI system shows the run."
     )
     commit = models.CharField(max_length=64, blank=True)
+    again_of = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="again"
+    )
+    once = models.CharField(
+        max_length=200, blank=True, help_text="What may start one run of the pipeline and no more."
+    )
     started_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="runs"
     )
@@ -91,6 +123,9 @@ class Run(Stateful):
     lease_until = models.DateTimeField(
         null=True, blank=True, help_text="Until when a worker is pinning the sources."
     )
+    is_to_follow = models.BooleanField(
+        default=False, help_text="It succeeded, and what its success starts has not been started."
+    )
 
     objects = RunQuerySet.as_manager()
 
@@ -99,6 +134,11 @@ class Run(Stateful):
         constraints = [
             models.UniqueConstraint(
                 fields=["pipeline", "number"], name="one_run_per_pipeline_and_number"
+            ),
+            models.UniqueConstraint(
+                fields=["pipeline", "once"],
+                condition=~models.Q(once=""),
+                name="one_run_per_pipeline_and_cause",
             ),
             models.CheckConstraint(
                 condition=models.Q(state__in=ExecutionState.values), name="run_state_is_known"
@@ -112,6 +152,10 @@ class Run(Stateful):
                 fields=["state"],
                 condition=models.Q(state__in=["queued", "running", "waiting"]),
                 name="open_runs",
+            ),
+            # The sweeper: successes whose followers have not been started.
+            models.Index(
+                fields=["id"], condition=models.Q(is_to_follow=True), name="runs_to_follow"
             ),
         ]
 
@@ -146,6 +190,13 @@ class Job(Stateful):
     needs = models.JSONField(default=list, help_text="Job keys of the same stage.")
     condition = models.TextField(blank=True)
     is_manual = models.BooleanField(default=False, help_text="Starts when somebody passes it.")
+    component = models.CharField(max_length=64, blank=True)
+    group = models.CharField(
+        max_length=200, blank=True, help_text="Which runners may take it; empty: any."
+    )
+    container = models.CharField(
+        max_length=500, blank=True, help_text="The image in which its programs run."
+    )
     timeout_minutes = models.PositiveIntegerField()
 
     # What has happened. Written only by runs.py.
@@ -153,6 +204,16 @@ class Job(Stateful):
     dispatched_at = models.DateTimeField(null=True, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     attempt = models.PositiveIntegerField(default=0)
+    deaths = models.PositiveIntegerField(
+        default=0, help_text="How many workers died over it since somebody let it begin."
+    )
+    log_since = models.PositiveIntegerField(
+        default=1, help_text="The first attempt whose log still counts."
+    )
+    runner = models.CharField(max_length=100, blank=True, help_text="Who took the last attempt.")
+    waits_for = models.TextField(blank=True, help_text="Why it does not go on by itself.")
+    gate = models.PositiveIntegerField(default=0, help_text="How often it has waited for people.")
+    is_passed = models.BooleanField(default=False, help_text="Whether they passed its last gate.")
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True)
@@ -180,6 +241,11 @@ class Job(Stateful):
 
     def __str__(self) -> str:
         return f"{self.run} {self.stage}.{self.key}"
+
+    @property
+    def is_gate(self) -> bool:
+        """Whether it is nothing but a gate, and no worker has anything to do for it."""
+        return self.component == "ManualValidate"
 
     @property
     def duration(self) -> float | None:

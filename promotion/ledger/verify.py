@@ -18,7 +18,15 @@ from django.utils import timezone
 from accounts.models import Token
 from pipelines import blobs
 from pipelines.canonical import canonical, digest, timestamp
-from pipelines.models import Artifact, ArtifactFile, Blob, ExecutionState, Job, Revision
+from pipelines.models import (
+    Artifact,
+    ArtifactFile,
+    Blob,
+    ExecutionState,
+    GateDecision,
+    Job,
+    Revision,
+)
 from pipelines.seals import trigger_names
 from promotion.ledger.fold import Folded, fold
 from promotion.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
@@ -46,6 +54,7 @@ SEALED = [
     Blob,
     Artifact,
     ArtifactFile,
+    GateDecision,
     Version,
     VersionFile,
     Evidence,

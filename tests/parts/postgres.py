@@ -7,6 +7,7 @@ it, and stops the server with the command. Only the package's programs are used:
 starting them would add a system user.
 """
 
+import base64
 import contextlib
 import ctypes
 import importlib.util
@@ -118,6 +119,7 @@ def main(command: list[str]) -> int:
             **os.environ,
             "SLUICE_DATABASE_URL": url,
             "SLUICE_SECRET_KEY": "only for tests",
+            "SLUICE_CONNECTION_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         }
         return subprocess.run(command, env=environment, check=False).returncode
 

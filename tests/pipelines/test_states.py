@@ -19,7 +19,7 @@ S = ExecutionState
 DRAWN = {
     "queued": {"running", "waiting", "errored", "cancelled", "skipped"},
     "running": {"succeeded", "failed", "errored", "cancelled", "waiting", "queued"},
-    "waiting": {"queued", "running", "failed", "cancelled"},
+    "waiting": {"queued", "running", "succeeded", "failed", "errored", "cancelled"},
     "succeeded": set(),
     "failed": set(),
     "errored": set(),

@@ -161,7 +161,7 @@ def test_everything_a_job_may_say_is_read() -> None:
         ("COUNT", 3, "Number"),
     ]
     assert definition.variable_groups == ("one", "two")
-    assert definition.concurrency["maxRunningPipelineInstances"] == 1
+    assert definition.concurrency.max_runs == 1
     assert definition.sources["lib"].fields["branch"] == "1.10"
     assert definition.sources["lib"].name == "lib"
     first, second = definition.stages[0].jobs

@@ -1,0 +1,51 @@
+"""Encrypt what must be kept but never shown. Fernet, with keys that can be changed.
+
+The first key of CONNECTION_KEYS encrypts; every one of them decrypts. To change the key put a new
+one in front, run `manage.py rotate_connection_keys`, and then take the old one away.
+"""
+
+import json
+from collections.abc import Mapping
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+
+from pipelines.errors import SluiceError
+
+
+class Unsealable(SluiceError):
+    """What was encrypted cannot be read with any key that this process has."""
+
+    code = "unsealable"
+    title = "A secret cannot be read"
+
+
+def seal(secrets: Mapping[str, str]) -> str:
+    return _keys().encrypt(json.dumps(dict(secrets), sort_keys=True).encode()).decode()
+
+
+def unseal(sealed: str) -> dict[str, str]:
+    """The secrets again; Unsealable when the key that they were sealed with is not at hand."""
+    try:
+        opened: dict[str, str] = json.loads(_keys().decrypt(sealed.encode()))
+    except InvalidToken as error:
+        raise Unsealable(
+            "A secret cannot be decrypted: this process has not the key that it was sealed with. "
+            "Give every host the same SLUICE_CONNECTION_KEYS, old keys after the new one."
+        ) from error
+    return opened
+
+
+def reseal(sealed: str) -> str:
+    """The same secrets under the first key."""
+    return seal(unseal(sealed))
+
+
+def _keys() -> MultiFernet:
+    if not settings.CONNECTION_KEYS:
+        raise Unsealable(
+            "This site has no key to encrypt secrets with. An operator makes one with "
+            "`openssl rand -base64 32 | tr +/ -_` and gives it to every host as "
+            "SLUICE_CONNECTION_KEYS."
+        )
+    return MultiFernet([Fernet(key) for key in settings.CONNECTION_KEYS])
