@@ -142,11 +142,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Keep Sluice's web server and worker running.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--only", choices=["web", "worker"])
+    parser.add_argument("--only", choices=["web", "worker", "runner"])
     options = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # Where web and worker are apart, the schedule goes with the worker.
-    part = {"web": {"web"}, "worker": {"worker", "beat"}}.get(options.only)
+    parts = {"web": {"web"}, "worker": {"worker", "beat"}, "runner": {"worker"}}
+    part = parts.get(options.only)
+    if options.only == "runner":
+        os.environ["SLUICE_RUNNER_ONLY"] = "1"
     wanted = [
         program
         for program in programs(options.port, host=options.host)

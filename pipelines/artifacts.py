@@ -323,7 +323,7 @@ def properties(artifact: Artifact, *, signed: bool = False) -> dict[str, str]:
     """All that a reference can ask of an artifact: the descriptor, and its digests."""
     known = {**descriptor(artifact, signed=signed), "digest": artifact.digest}
     if artifact.bundle is not None:
-        known["sha256"] = artifact.bundle.sha256
+        known |= {"sha256": artifact.bundle.sha256, "file": artifact.bundle_name}
     return known
 
 

@@ -23,7 +23,7 @@ from django.core.files import File
 from django.core.files.storage import Storage, storages
 from django.utils import timezone
 
-from pipelines.errors import StorageUnavailable, TooLarge
+from pipelines.errors import Invalid, StorageUnavailable, TooLarge
 from pipelines.models import Blob
 
 CHUNK = 1024 * 1024
@@ -143,6 +143,18 @@ def keep_bytes(chunks: Iterable[bytes]) -> Blob:
 def open_blob(blob: Blob) -> IO[bytes]:
     """The blob's bytes for reading. Raises FileNotFoundError when the storage has lost them."""
     return store().open(blob.storage_name, "rb")
+
+
+def copy_to(blob: Blob, target: Path) -> None:
+    """Write the blob's bytes to a new file, which is gone again if they are not what they were."""
+    hasher = hashlib.sha256()
+    with open_blob(blob) as stream, target.open("xb") as out:
+        while chunk := stream.read(CHUNK):
+            hasher.update(chunk)
+            out.write(chunk)
+    if hasher.hexdigest() != blob.sha256:
+        target.unlink()
+        raise Invalid(f"The stored bytes of {blob.sha256} are damaged; they were not handed out.")
 
 
 def is_whole(blob: Blob) -> bool:

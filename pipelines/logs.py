@@ -79,6 +79,8 @@ class LogWriter:
 
 
 def read(job: Job) -> Iterator[str]:
-    """The log of the job's last attempt, piece by piece."""
-    chunks = LogChunk.objects.filter(job=job, attempt=job.attempt).order_by("sequence")
+    """The log of the attempts that still count, piece by piece."""
+    chunks = LogChunk.objects.filter(
+        job=job, attempt__gte=job.log_since, attempt__lte=job.attempt
+    ).order_by("attempt", "sequence")
     yield from chunks.values_list("text", flat=True).iterator(chunk_size=50)

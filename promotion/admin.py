@@ -28,6 +28,7 @@ from promotion.models import (
     PromotionItem,
     Repository,
     Selection,
+    UploadOutcome,
     Version,
     VersionFile,
 )
@@ -207,3 +208,11 @@ class LedgerHeadAdmin(ReadOnlyAdmin[LedgerHead]):
     list_display = ("size", "root")
     list_filter = ("size",)
     search_fields = ("root",)
+
+
+@admin.register(UploadOutcome)
+class UploadOutcomeAdmin(ReadOnlyAdmin[UploadOutcome]):
+    list_display = ("artifact", "version", "refused", "at")
+    list_filter = ("at",)
+    list_select_related = ("artifact__run__pipeline", "version__package__repository")
+    search_fields = ("artifact__name", "refused")

@@ -6,6 +6,9 @@ class PromotionConfig(AppConfig):
     verbose_name = "Promotion"
 
     def ready(self) -> None:
-        from promotion import sources
+        from pipelines import runs
+        from promotion import sources, uploads
 
         sources.register()
+        uploads.register()
+        runs.after_success.append(uploads.PUBLISH)

@@ -41,5 +41,5 @@ def properties(version: Version, *, signed: bool = False) -> dict[str, str]:
         "digest": version.manifest_digest,
     }
     if version.bundle is not None:
-        known["sha256"] = version.bundle.sha256
+        known |= {"sha256": version.bundle.sha256, "file": version.bundle_name}
     return known

@@ -104,7 +104,7 @@ def publish(
 ) -> Published:
     """Seal an artifact as a version. The same bytes under the same name again change nothing."""
     rules.require(by, "version.publish")
-    _check_name(package_name, "a package")
+    check_package_name(package_name)
     try:
         check_version_name(version_name)
     except ValidationError as error:
@@ -236,6 +236,10 @@ def _existing(repository: Repository, package: str, version: str) -> Version:
     if found is None:
         raise NotFound(f"{repository.name}/{package} has no version {version}.")
     return found
+
+
+def check_package_name(name: str) -> None:
+    _check_name(name, "a package")
 
 
 def _check_name(name: str, noun: str) -> None:

@@ -1,14 +1,12 @@
 """The `packages` source: a pipeline takes one exact version out of a repository."""
 
-import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pipelines import blobs, sources
 from pipelines.errors import Invalid, NotFound
 from pipelines.flow.document import Source
-from pipelines.models import Blob, Run
+from pipelines.models import Run
 from promotion import descriptors, selection
 from promotion.models import Package, Version
 
@@ -57,7 +55,7 @@ class PackagesSource:
             say(f"{version}: image {version.image}, pulled by the steps that use it")
             return
         say(f"{version} ({pinned['why']}), {version.bundle_name}, {version.bundle.size} bytes")
-        _copy(version.bundle, fetch.folder / version.bundle_name)
+        blobs.copy_to(version.bundle, fetch.folder / version.bundle_name)
         say(f"sha256 {version.bundle.sha256} checked")
 
     def properties(self, pinned: Mapping[str, Any]) -> dict[str, str]:
@@ -84,15 +82,3 @@ def _version(pinned: Mapping[str, Any]) -> Version:
             name=pinned["version"],
         )
     )
-
-
-def _copy(blob: Blob, target: Path) -> None:
-    """Write the blob's bytes to `target`, and refuse them if they are not what they should be."""
-    hasher = hashlib.sha256()
-    with blobs.open_blob(blob) as stream, target.open("xb") as out:
-        while chunk := stream.read(blobs.CHUNK):
-            hasher.update(chunk)
-            out.write(chunk)
-    if hasher.hexdigest() != blob.sha256:
-        target.unlink()
-        raise Invalid(f"The stored bytes of {blob.sha256} are damaged; nothing was deployed.")

@@ -4,8 +4,10 @@ from django.conf import settings
 from django.db.models import F, Q
 from django.utils import timezone
 
+from pipelines.models import Artifact, ExecutionState
+from pipelines.models.artifact import ArtifactType
 from pipelines.queue import nudge
-from promotion import promoting
+from promotion import promoting, uploads
 from promotion.models import Decision, Promotion, PromotionState
 
 P = PromotionState
@@ -26,3 +28,11 @@ def sweep() -> None:
     late = Promotion.objects.filter(state=P.APPROVED, decided_at__lt=now - settings.SWEEP_EVERY)
     for pk in late.values_list("pk", flat=True):
         nudge(promoting.EXECUTE, pk)
+    unpublished = Artifact.objects.filter(
+        type=ArtifactType.PACKAGES,
+        upload_outcome__isnull=True,
+        run__state=ExecutionState.SUCCEEDED,
+        run__finished_at__lt=now - settings.SWEEP_EVERY,
+    )
+    for run_id in unpublished.of_last_attempts().values_list("run_id", flat=True).distinct():
+        nudge(uploads.PUBLISH, run_id)

@@ -2,12 +2,17 @@
 
 from celery import shared_task
 
-from promotion import promoting, sweeping
+from promotion import promoting, sweeping, uploads
 
 
 @shared_task(name=promoting.EXECUTE, acks_late=True, time_limit=6 * 3600)
 def execute(promotion_id: int) -> None:
     promoting.execute(promotion_id)
+
+
+@shared_task(name=uploads.PUBLISH, acks_late=True, time_limit=600)
+def publish_uploads(run_id: int) -> None:
+    uploads.publish_uploads(run_id)
 
 
 @shared_task(name="promotion.sweep", acks_late=True, time_limit=300)

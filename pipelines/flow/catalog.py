@@ -90,6 +90,19 @@ _STEPS: Final = (
         "  filePath:\n    - target/\n",
     ),
     StepSchema(
+        name="ArtifactDownload",
+        kind="step",
+        title="Download an artifact",
+        help="Brings the files of an artifact into the workspace, after checking their digest.",
+        fields=(
+            Field("artifact", "artifact", required=True, help="What to download."),
+            Field("path", "string", default=".", help="The folder to put it in."),
+            Field("extract", "boolean", default=False, help="Whether to extract a tar archive."),
+        ),
+        example="step: ArtifactDownload\nwith:\n"
+        "  artifact: $[stages.build.compile.upload.artifacts.default]\n  path: downloads\n",
+    ),
+    StepSchema(
         name="DockerLogin",
         kind="step",
         title="Log in to a registry",

@@ -379,6 +379,14 @@ class Migration(migrations.Migration):
                 name="connection_kind_is_known",
             ),
         ),
+        migrations.AddIndex(
+            model_name="artifact",
+            index=models.Index(
+                condition=models.Q(("type", "packages")),
+                fields=["run"],
+                name="artifacts_for_repositories",
+            ),
+        ),
         SealTable("Artifact"),
         SealTable("GateDecision"),
     ]

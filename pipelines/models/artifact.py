@@ -62,6 +62,14 @@ class Artifact(Sealed):
 
     class Meta:
         ordering = ["-id"]
+        indexes = [
+            # The sweeper: files that wait to be published.
+            models.Index(
+                fields=["run"],
+                condition=models.Q(type="packages"),
+                name="artifacts_for_repositories",
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["run", "stage", "job", "step", "attempt", "name"],

@@ -1,7 +1,7 @@
 """Steps, one a file. What a step takes is declared in pipelines/flow/catalog.py; how it is done
 stands here."""
 
-from pipelines.steps import artifact_upload, command
+from pipelines.steps import artifact_download, artifact_upload, command, setup_java
 from pipelines.steps.base import available, register, runner_of
 
 __all__ = ["available", "register", "register_own", "runner_of"]
@@ -10,3 +10,5 @@ __all__ = ["available", "register", "register_own", "runner_of"]
 def register_own() -> None:
     register("Command", command.run)
     register("ArtifactUpload", artifact_upload.run)
+    register("ArtifactDownload", artifact_download.run)
+    register("SetupJava", setup_java.run)

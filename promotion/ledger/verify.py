@@ -44,6 +44,7 @@ from promotion.models import (
     PromotionState,
     Repository,
     Selection,
+    UploadOutcome,
     Version,
     VersionFile,
     VersionState,
@@ -64,6 +65,7 @@ SEALED = [
     Approval,
     Placement,
     Selection,
+    UploadOutcome,
     LedgerEntry,
 ]
 

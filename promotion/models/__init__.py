@@ -15,6 +15,7 @@ from promotion.models.promotion import (
 )
 from promotion.models.repository import Package, Repository, RepositoryKind
 from promotion.models.selection import Selection
+from promotion.models.upload import UploadOutcome
 from promotion.models.version import Version, VersionFile, VersionState
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Repository",
     "RepositoryKind",
     "Selection",
+    "UploadOutcome",
     "Version",
     "VersionFile",
     "VersionState",

@@ -11,10 +11,12 @@ from django.conf import settings
 from django.test import override_settings
 
 from pipelines import destinations, runs
+from pipelines.connections import Opened
 from pipelines.errors import BadRequest, Invalid
 from pipelines.flow.document import Position, Source
 from pipelines.git import GitSource
 from pipelines.models import ExecutionState, Run
+from pipelines.sources import Fetch
 from tests.cast import Site, work_off
 from tests.pipelines.working import job, log_of, said, started, upload, yaml
 from tests.world import nothing_changes
@@ -67,6 +69,15 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 def pin(fields: dict[str, Any], **asked: str) -> dict[str, Any]:
     return GitSource().pin(NOBODY, Source("code", "git", fields, Position(1, 1)), asked)
+
+
+def bring(pinned: dict[str, Any], folder: Path) -> Fetch:
+    """What to fetch, for a run that may use no connection at all."""
+
+    def none(name: str, kind: str) -> Opened:
+        raise AssertionError(f"{name} ({kind}) is not to be opened")
+
+    return Fetch(NOBODY, pinned, folder, lambda line: None, none)
 
 
 # ---- Pinned --------------------------------------------------------------------------------------
@@ -161,7 +172,7 @@ def test_an_address_that_leads_inward_is_forbidden(endpoint: str) -> None:
         pin({"endpoint": endpoint})
     pinned = {"endpoint": endpoint, "commit": "0" * 40, "branch": "main", "why": "x"}
     with pytest.raises(destinations.DestinationForbidden):
-        GitSource().fetch(pinned, Path("/nonexistent"), lambda line: None)
+        GitSource().fetch(bring(pinned, Path("/nonexistent")))
 
 
 @pytest.mark.parametrize(

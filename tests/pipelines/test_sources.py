@@ -84,7 +84,10 @@ def test_a_run_that_is_not_there_or_not_good_starts_nothing(site: Site, up: Pipe
 
 
 def test_every_source_that_can_be_used_is_told_and_no_other() -> None:
-    own = {"git", "gitSample", "codeup", "gitlab", "github", "customGitlab", "bitbucket"}
+    own = {
+        *("git", "gitSample", "codeup", "gitlab", "gitlabAPI", "customGitlab", "github"),
+        *("githubApp", "gitee", "bitbucket"),
+    }
     assert sources.available() == own | {"flowPipeline", "packages"}
     with pytest.raises(Invalid):
         sources.type_of("svn")

@@ -58,7 +58,7 @@ def test_a_step_gets_its_own_variables_and_nothing_of_the_workers(
         "BUILD_EXECUTOR": "ada",
     }
     assert (got["PIPELINE_ID"], got["BUILD_NUMBER"]) == ("work", "1")
-    assert got["HOME"].startswith(got["WORKSPACE_DIR"])
+    assert Path(got["HOME"]).parent.parent == Path(got["WORKSPACE_DIR"]).parent
 
 
 def test_callers_stand_above_the_definition_and_built_ins_above_all(site: Site) -> None:
@@ -116,9 +116,9 @@ def test_steps_share_a_workspace_that_is_gone_afterwards(site: Site) -> None:
     run = one_job(site, "pwd; echo 1 > shared; chmod 000 shared; mkdir -m 000 locked", "ls")
     folder, *there = said(run)
     assert there == ["locked", "shared"]
-    assert Path(folder).parent == Path(settings.WORKSPACES_DIR)
+    assert Path(folder).parent.parent == Path(settings.WORKSPACES_DIR)
     assert not Path(folder).exists()
-    assert list(Path(settings.WORKSPACES_DIR).iterdir()) == []
+    assert list(Path(settings.WORKSPACES_DIR).glob("job-*")) == []
 
 
 def test_jobs_do_not_see_each_others_workspaces(site: Site) -> None:
@@ -281,7 +281,7 @@ def failed_upload(site: Site, path: str, script: str = TREE) -> str:
 
 def test_a_path_that_matches_nothing_names_what_is_there(site: Site) -> None:
     error = failed_upload(site, "dist/")
-    assert "“dist/” matches nothing. The folder holds: .git, .sluice, c.log, out." in error
+    assert "“dist/” matches nothing. The folder holds: .git, c.log, out." in error
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x", "out/../../x"])

@@ -3,7 +3,7 @@
 import os
 import sys
 from argparse import ArgumentParser
-from typing import Any
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.management import call_command
@@ -17,10 +17,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="Address to listen on.")
-        parser.add_argument("--only", choices=["web", "worker"], help="Run one of the two.")
+        parser.add_argument("--only", choices=["web", "worker", "runner"], help="Run one of them.")
         parser.add_argument("--port", type=int, default=settings.PORT)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["only"] == "runner":
+            # Its own database role may neither migrate nor look at people.
+            self._become_supervisor(options)
         call_command("migrate", verbosity=0, interactive=False)
         self.stdout.write(f"Sluice serves {settings.SITE_URL} (data in {settings.DATA_DIR}).")
         if not User.objects.filter(is_superuser=True).exists():
@@ -28,6 +31,9 @@ class Command(BaseCommand):
                 "Nobody can sign in yet: run `.venv/bin/python manage.py createsuperuser`, "
                 "or `make demo` for a site with people in it."
             )
+        self._become_supervisor(options)
+
+    def _become_supervisor(self, options: dict[str, Any]) -> NoReturn:
         self.stdout.flush()
         argv = [sys.executable, "-m", "config.supervisor"]
         argv += ["--host", options["host"], "--port", str(options["port"])]
