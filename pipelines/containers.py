@@ -11,14 +11,14 @@ from pathlib import Path
 
 from django.conf import settings
 
-from pipelines.errors import SluiceError
+from pipelines.errors import Unavailable
 from pipelines.isolation import Place
 
 FOUND_WITHIN = 20
 ENGINES = ("docker", "podman")
 
 
-class NoEngine(SluiceError):
+class NoEngine(Unavailable):
     """A job asks for a container, and this worker can run none."""
 
     code = "no_container_engine"

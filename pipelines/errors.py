@@ -72,6 +72,13 @@ class StorageUnavailable(SluiceError):
     title = "The bytes could not be stored"
 
 
+class Unavailable(SluiceError):
+    """Nothing is wrong with the request; the site lacks what it takes. An operator can mend it."""
+
+    code = "unavailable"
+    title = "The site cannot do this at present"
+
+
 # ---- Cases -------------------------------------------------------------------------------------
 class UnknownField(BadRequest):
     code = "unknown_field"

@@ -63,7 +63,7 @@ class _Execution:
 
     def __init__(self, job: Job, place: isolation.Place, lost: threading.Event) -> None:
         self.job = job
-        self.job_run = Run.objects.with_names().get(pk=job.run_id)
+        self.job_run = Run.objects.for_work().get(pk=job.run_id)
         self.place = place
         self.lost = lost
         self.log = LogWriter(job)

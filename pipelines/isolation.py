@@ -23,12 +23,12 @@ from pathlib import Path
 
 from django.conf import settings
 
-from pipelines.errors import SluiceError
+from pipelines.errors import Unavailable
 
 NOT_ENTERED = 0o711
 
 
-class NoRoom(SluiceError):
+class NoRoom(Unavailable):
     """The worker cannot give a job what it needs to begin. Somebody must look at the machine."""
 
     code = "no_room"

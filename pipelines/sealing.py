@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
-from pipelines.errors import SluiceError
+from pipelines.errors import Unavailable
 
 
-class Unsealable(SluiceError):
+class Unsealable(Unavailable):
     """What was encrypted cannot be read with any key that this process has."""
 
     code = "unsealable"

@@ -54,11 +54,6 @@ class GateClosed(Conflict):
         )
 
 
-class AlreadyDecided(Conflict):
-    code = "already_decided"
-    title = "You have decided on this already"
-
-
 class AlreadyPlaced(Conflict):
     code = "already_placed"
     title = "The environment has this version already"

@@ -16,12 +16,11 @@ from django.utils import timezone
 
 from accounts.models import User
 from pipelines.canonical import timestamp
-from pipelines.errors import Invalid, WrongState
+from pipelines.errors import AlreadyDecided, Invalid, WrongState
 from pipelines.queue import nudge
 from pipelines.states import move
 from promotion import gates, placing, plans, rules
 from promotion.errors import (
-    AlreadyDecided,
     AlreadyPlaced,
     GateClosed,
     PlanChanged,

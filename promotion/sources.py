@@ -73,12 +73,9 @@ def _query(fields: Mapping[str, str], asked: Mapping[str, Any]) -> selection.Que
 
 
 def _version(pinned: Mapping[str, Any]) -> Version:
-    return (
-        Version.objects.with_names()
-        .select_related("bundle")
-        .get(
-            package__repository__name=pinned["repository"],
-            package__name=pinned["package"],
-            name=pinned["version"],
-        )
+    # Without who published it: a runner may not read all of people's rows.
+    return Version.objects.select_related("package__repository", "bundle").get(
+        package__repository__name=pinned["repository"],
+        package__name=pinned["package"],
+        name=pinned["version"],
     )

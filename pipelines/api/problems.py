@@ -24,6 +24,7 @@ STATUS: Mapping[type[errors.SluiceError], int] = {
     errors.TooLarge: 413,
     errors.Invalid: 422,
     errors.StorageUnavailable: 507,
+    errors.Unavailable: 503,
     errors.BadRequest: 400,
     errors.SluiceError: 500,
 }

@@ -43,6 +43,7 @@ SAID = {
     415: "The body's form cannot be read.",
     416: "No such range of bytes.",
     422: "A value is not valid; `problems` says where.",
+    503: "The site lacks what it takes; an operator can mend it.",
     507: "The storage is full or failing; nothing was kept.",
 }
 

@@ -86,6 +86,14 @@ class RunQuerySet(models.QuerySet["Run"]):
     def with_names(self) -> Self:
         return self.select_related("pipeline", "revision", "started_by")
 
+    def for_work(self) -> Self:
+        """With all that executing a job asks of it, and nothing that a runner may not read."""
+        people = ("started_by", "revision__created_by")
+        hidden = ("password", "email", "first_name", "last_name")
+        return self.select_related("pipeline", *people).defer(
+            *(f"{who}__{field}" for who in people for field in hidden)
+        )
+
 
 class Run(Stateful):
     """One execution of a revision, numbered 1, 2, 3… within its pipeline."""

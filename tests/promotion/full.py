@@ -5,10 +5,11 @@ from django.conf import settings
 from accounts.models import Role, User
 from pipelines import artifacts, runs
 from pipelines.models import Artifact, ExecutionState
-from promotion import policies, promoting, publishing, selection, sweeping
+from promotion import policies, promoting, publishing, selection, sweeping, uploads
 from promotion.models import Promotion, PromotionState, Version
 from promotion.selection import Query
-from tests.cast import Site, external_run, token_of
+from tests.cast import Site, external_run, token_of, work_off
+from tests.pipelines.working import job, upload, worked, yaml
 from tests.sealed import unsealed
 
 P = PromotionState
@@ -25,6 +26,7 @@ def fill(site: Site) -> Site:
         one, by=cast.ada, predicate_type="test", result="passed", payload={"passed": 10}
     )
     image = _publish_image(site)
+    _publish_from_a_pipeline(site)
     for environment in (site.staging, site.production):
         site.promote(environment, one)
     site.promote(site.staging, image, two)
@@ -57,6 +59,15 @@ def _publish_image(site: Site) -> Version:
     images = publishing.create_repository("images", by=site.cast.ada, kind="docker")
     found = Artifact.objects.get(pk=artifact.pk)
     return publishing.publish(images, "app", "1.0.0", found, by=site.cast.ada).version
+
+
+def _publish_from_a_pipeline(site: Site) -> None:
+    """A run whose gate somebody passed, and whose step published a version."""
+    ask = {"component": "ManualValidate", "with": {"validatorUsers": ["cleo"]}}
+    step = upload("a", "tool", uploadType="packages", repo="apps", version="1.0.0")
+    run = worked(site, yaml({"make": job("echo 1 > a", step)}, {"ask": ask}), slug="publishing")
+    runs.pass_job(run.jobs.get(key="ask"), by=site.cast.cleo, comment="Good.")
+    uploads.publish_uploads(work_off(run).pk)
 
 
 def _unhappy_ends(site: Site, version: Version) -> None:

@@ -8,10 +8,9 @@ import pytest
 
 from accounts.models import Role, User
 from pipelines.canonical import canonical, digest
-from pipelines.errors import Forbidden, Invalid
+from pipelines.errors import AlreadyDecided, Forbidden, Invalid
 from promotion import plans, policies, promoting, publishing, sweeping
 from promotion.errors import (
-    AlreadyDecided,
     AlreadyPlaced,
     GateClosed,
     PlanChanged,

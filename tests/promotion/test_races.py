@@ -7,9 +7,9 @@ import pytest
 
 from accounts.models import Role, User
 from pipelines import runs
-from pipelines.errors import SluiceError, WrongState
+from pipelines.errors import AlreadyDecided, SluiceError, WrongState
 from promotion import policies, promoting, publishing, selection, sweeping
-from promotion.errors import AlreadyDecided, PlanChanged, VersionExists
+from promotion.errors import PlanChanged, VersionExists
 from promotion.ledger.verify import Verification
 from promotion.models import (
     Approval,
