@@ -16,6 +16,7 @@ from pipelines.models import (
     Job,
     LogChunk,
     Pipeline,
+    PushHook,
     Revision,
     Run,
     Runner,
@@ -153,4 +154,13 @@ class ServiceConnectionAdmin(ReadOnlyAdmin[ServiceConnection]):
     list_select_related = ("team",)
     search_fields = ("name", "host", "description")
     # What is encrypted is of no use to a reader.
+    exclude = ("sealed",)
+
+
+@admin.register(PushHook)
+class PushHookAdmin(ReadOnlyAdmin[PushHook]):
+    list_display = ("pipeline", "source", "created_by", "changed_at", "last_at", "last_run")
+    list_filter = ("pipeline", "last_at")
+    list_select_related = ("pipeline", "created_by", "last_run__pipeline")
+    search_fields = ("pipeline__slug", "source", "last_why")
     exclude = ("sealed",)

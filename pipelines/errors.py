@@ -26,6 +26,13 @@ class BadRequest(SluiceError):
     title = "The request cannot be understood"
 
 
+class NotGenuine(SluiceError):
+    """A delivery of a stranger: it does not prove the secret that it should."""
+
+    code = "not_genuine"
+    title = "The signature is not right"
+
+
 class Forbidden(SluiceError):
     code = "forbidden"
     title = "You may not do this"

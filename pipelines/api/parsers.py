@@ -16,12 +16,14 @@ UNKEEPABLE = re.compile(r"[\x00\ud800-\udfff]")
 DEEPEST = 64
 
 
-def whole_body(stream: IO[bytes], context: Mapping[str, Any] | None) -> bytes:
+def whole_body(
+    stream: IO[bytes], context: Mapping[str, Any] | None, longest: int | None = None
+) -> bytes:
     """All of a body that must not be longer than is read into memory, nor shorter than announced.
 
     Django keeps its own limit only where it reads the body by itself.
     """
-    longest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    longest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE if longest is None else longest
     try:
         content = stream.read(longest + 1)
     except OSError as error:

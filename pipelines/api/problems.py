@@ -16,6 +16,7 @@ CONTENT_TYPE = "application/problem+json"
 #: Families of refusals, the more special before the more general.
 STATUS: Mapping[type[errors.SluiceError], int] = {
     errors.IdempotencyKeyReused: 422,
+    errors.NotGenuine: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.PreconditionFailed: 412,
@@ -79,7 +80,11 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:
 
 def _answer(error: Exception) -> Response | None:
     if isinstance(error, errors.SluiceError):
-        return _response(body(error))
+        response = _response(body(error))
+        if isinstance(error, errors.NotGenuine):
+            # Whoever is answered 401 must be told how else to come.
+            response["WWW-Authenticate"] = 'Signature realm="push hooks"'
+        return response
     if isinstance(error, Http404):
         error = exceptions.NotFound("There is no such thing, or you may not see it.")
     elif isinstance(error, PermissionDenied):

@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 
 from django.urls import reverse
 
-from pipelines import artifacts, canonical, links
+from pipelines import artifacts, canonical, hooks, links
 from pipelines.flow.check import Report
 from pipelines.flow.document import Problem
 from pipelines.impact import Broken
@@ -15,6 +15,7 @@ from pipelines.models import (
     ExecutionState,
     Job,
     Pipeline,
+    PushHook,
     Revision,
     Run,
     Step,
@@ -317,3 +318,52 @@ def artifact_answer(artifact: Artifact) -> ArtifactAnswer:
         "created_at": timestamp(artifact.created_at),
         "url": links.absolute(reverse("pipelines:artifact", args=[artifact.pk])),
     }
+
+
+# ---- Push hooks --------------------------------------------------------------------------------
+class LastDelivery(TypedDict):
+    at: str | None
+    delivery: str
+    why: str
+    run: int | None
+
+
+class HookAnswer(TypedDict):
+    pipeline: str
+    source: str
+    url: str
+    created_by: str
+    created_at: str | None
+    changed_at: str | None
+    last: LastDelivery | None
+
+
+class SecretAnswer(HookAnswer):
+    secret: str
+
+
+class DeliveryAnswer(TypedDict):
+    started: int | None
+    why: str
+
+
+def hook_answer(hook: PushHook) -> HookAnswer:
+    last: LastDelivery = {
+        "at": timestamp(hook.last_at),
+        "delivery": hook.last_delivery,
+        "why": hook.last_why,
+        "run": hook.last_run.number if hook.last_run else None,
+    }
+    return {
+        "pipeline": hook.pipeline.slug,
+        "source": hook.source,
+        "url": hooks.address(hook.pipeline, hook.source),
+        "created_by": hook.created_by.username,
+        "created_at": timestamp(hook.created_at),
+        "changed_at": timestamp(hook.changed_at),
+        "last": last if hook.last_at else None,
+    }
+
+
+def secret_answer(hook: PushHook, secret: str) -> SecretAnswer:
+    return {**hook_answer(hook), "secret": secret}

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from pipelines.api import pipelines, runs
+from pipelines.api import hooks, pipelines, runs
 
 RUN = "pipelines/<str:pipeline>/runs/<str:number>"
 JOB = f"{RUN}/jobs/<str:stage>/<str:job>"
@@ -22,6 +22,19 @@ urlpatterns = [
         pipelines.RevisionsView.as_view(),
         name="pipeline-revisions",
     ),
+    # Push hooks
+    path("pipelines/<str:pipeline>/hooks/", hooks.HooksView.as_view(), name="push-hooks"),
+    path(
+        "pipelines/<str:pipeline>/hooks/<str:source>/rotate/",
+        hooks.HookRotateView.as_view(),
+        name="push-hook-rotate",
+    ),
+    path(
+        "pipelines/<str:pipeline>/hooks/<str:source>/remove/",
+        hooks.HookRemoveView.as_view(),
+        name="push-hook-remove",
+    ),
+    path("hooks/<str:pipeline>/<str:source>/", hooks.DeliveryView.as_view(), name="push-hook"),
     # Runs
     path("pipelines/<str:pipeline>/runs/", runs.RunsView.as_view(), name="runs"),
     path(f"{RUN}/", runs.RunView.as_view(), name="run"),

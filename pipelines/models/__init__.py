@@ -4,6 +4,7 @@ from pipelines.models.artifact import Artifact, ArtifactFile
 from pipelines.models.blob import Blob
 from pipelines.models.connection import ConnectionKind, ServiceConnection
 from pipelines.models.gate import GateDecision
+from pipelines.models.hook import PushHook
 from pipelines.models.idempotency import IdempotencyKey
 from pipelines.models.log import LogChunk
 from pipelines.models.pipeline import Pipeline, Revision
@@ -22,6 +23,7 @@ __all__ = [
     "Job",
     "LogChunk",
     "Pipeline",
+    "PushHook",
     "Revision",
     "Run",
     "Runner",

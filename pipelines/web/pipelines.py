@@ -11,6 +11,7 @@ from pipelines.flow.parser import parse
 from pipelines.models import Pipeline, Run
 from pipelines.web.checks import ShownGraph, existing, look_at_graph
 from pipelines.web.doors import PageRequest, one, page
+from pipelines.web.hooks import shown_hooks
 from pipelines.web.paging import in_order, newest_first
 
 SHOWN_REFERRERS = 50
@@ -67,6 +68,7 @@ def pipeline(request: PageRequest, slug: str) -> HttpResponse:
         "has_more_referrers": len(referrers) > SHOWN_REFERRERS,
         "page": newest_first(request, runs, key="number", size=20),
         "sources": definition.sources.values() if definition else (),
+        "hooks": shown_hooks(found, definition),
         "revisions": found.revisions.select_related("created_by")[:20],
         "before": found.revision.number - 1,
         "may_write": rules.may(request.user, "pipeline.write"),

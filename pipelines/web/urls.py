@@ -5,7 +5,7 @@ No pipeline's id begins with a hyphen, so /-/ is free for pages of the list itse
 
 from django.urls import path
 
-from pipelines.web import artifacts, editor, jobs, language, pipelines, revisions, runs
+from pipelines.web import artifacts, editor, hooks, jobs, language, pipelines, revisions, runs
 
 app_name = "pipelines"
 
@@ -29,6 +29,10 @@ urlpatterns = [
         revisions.revision_diff,
         name="revision_diff",
     ),
+    # Push hooks
+    path(f"{PIPELINE}/hooks/<str:source>/make/", hooks.hook_make, name="hook_make"),
+    path(f"{PIPELINE}/hooks/<str:source>/rotate/", hooks.hook_rotate, name="hook_rotate"),
+    path(f"{PIPELINE}/hooks/<str:source>/remove/", hooks.hook_remove, name="hook_remove"),
     # Runs
     path(f"{PIPELINE}/runs/start/", runs.run_start, name="run_start"),
     path(f"{RUN}/", runs.run, name="run"),

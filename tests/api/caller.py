@@ -143,4 +143,4 @@ def _hold_together(response: HttpResponseBase, content: bytes) -> None:
             response.status_code
         )
     if response.status_code == 401:
-        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+        assert response.headers["WWW-Authenticate"].startswith(("Bearer", "Signature"))

@@ -7,6 +7,7 @@ from tests.api.conftest import GATED, IMAGE, Things
 
 RUN = "/api/v1/pipelines/{pipeline}/runs/{number}/"
 JOB = RUN + "jobs/{stage}/{job}/"
+HOOKS = "/api/v1/pipelines/{pipeline}/hooks/"
 PACKAGE = "/api/v1/repositories/{repository}/packages/{package}/"
 VERSION = PACKAGE + "versions/{version}/"
 PROMOTION = "/api/v1/promotions/{promotion}/"
@@ -58,6 +59,11 @@ ITEM = {"repository": "apps", "package": "app", "version": "1.1.0"}
 DECISION = {"plan_digest": "{plan_digest}", "comment": "Looks right."}
 GATED_RUN = {"pipeline": "gated_pipeline", "number": "gated"}
 
+HOOKED = {"pipeline": "hooked_pipeline"}
+
+#: Open to everybody, so that nobody may or may not: test_deliveries is about it.
+PUBLIC = {("POST", "/api/v1/hooks/{pipeline}/{source}/")}
+
 CALLS = [
     # Pipelines
     Call("POST", "/api/v1/definitions/check/", 200, EVERYONE, {"yaml": GATED}),
@@ -72,6 +78,11 @@ CALLS = [
     Call("GET", "/api/v1/pipelines/{pipeline}/", 200),
     Call("PUT", "/api/v1/pipelines/{pipeline}/definition/", 200, REPORTERS, {"yaml": GATED}),
     Call("GET", "/api/v1/pipelines/{pipeline}/revisions/", 200),
+    # Push hooks
+    Call("GET", HOOKS, 200, instead=HOOKED),
+    Call("POST", HOOKS, 201, REPORTERS, {"source": "other"}, instead=HOOKED),
+    Call("POST", HOOKS + "{source}/rotate/", 200, REPORTERS, instead=HOOKED),
+    Call("POST", HOOKS + "{source}/remove/", 200, REPORTERS, instead=HOOKED),
     # Runs
     Call("GET", "/api/v1/pipelines/{pipeline}/runs/", 200),
     Call("POST", "/api/v1/pipelines/{pipeline}/runs/", 201, STARTERS, {"comment": "Once more"}),

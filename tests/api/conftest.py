@@ -8,7 +8,7 @@ import pytest
 from django.db import transaction
 from pytest_django.plugin import DjangoDbBlocker
 
-from pipelines import artifacts, blobs, runs
+from pipelines import artifacts, blobs, hooks, runs
 from pipelines.models import Artifact, ExecutionState, Run
 from promotion import publishing, selection
 from promotion.models import Promotion, PromotionState, Selection, Version
@@ -25,6 +25,20 @@ stages:
           say_step:
             step: Command
             with: {run: echo passed}
+"""
+HOOKED = """
+sources:
+  repo: {type: github, endpoint: https://github.com/shop/app, branch: main, triggerEvents: push}
+  other: {type: gitlab, endpoint: https://gitlab.com/shop/app, triggerEvents: [push, tagPush]}
+defaultWorkspace: repo
+stages:
+  build_stage:
+    jobs:
+      build_job:
+        steps:
+          say_step:
+            step: Command
+            with: {run: echo built}
 """
 IMAGE = "registry.example/shop/web:1.0@sha256:" + "a1" * 32
 
@@ -84,6 +98,8 @@ class Things:
             "selection": self.selection.pk,
             "plan_digest": self.requested.plan_digest,
             "gated_pipeline": "gated",
+            "hooked_pipeline": "hooked",
+            "source": "repo",
             "published": self.version.artifact_id,
         }
 
@@ -114,6 +130,7 @@ def make_things() -> Things:
     made = artifacts.report_files(
         external, artifacts.Place("build", "build", "upload"), "app", [kept], by=cast.ada
     )
+    hooks.make(make_pipeline(cast.ada, "hooked", HOOKED), "repo", by=cast.ada)
     return Things(
         site=site,
         external=external,

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from tests.api.caller import Api
-from tests.api.calls import CALLS, ENVIRONMENT, PACKAGE, PROMOTION, RUN, VERSION, Call
+from tests.api.calls import CALLS, ENVIRONMENT, HOOKS, PACKAGE, PROMOTION, RUN, VERSION, Call
 from tests.api.conftest import People, Things
 
 PIPELINE = {"id", "name", "revision", "yaml", "last_run"}
+A_HOOK = {"pipeline", "source", "url", "changed_at", "last"}
 A_RUN = {
     "pipeline", "number", "status", "trigger", "revision", "sources", "stages", "started_at",
     "finished_at",
@@ -40,6 +41,10 @@ FIELDS: dict[tuple[str, str], set[str]] = {
     ("GET", "/api/v1/pipelines/{pipeline}/"): PIPELINE,
     ("PUT", "/api/v1/pipelines/{pipeline}/definition/"): {"revision", "yaml"},
     ("GET", "/api/v1/pipelines/{pipeline}/revisions/"): {"revision", "yaml"},
+    ("GET", HOOKS): A_HOOK,
+    ("POST", HOOKS): A_HOOK | {"secret"},
+    ("POST", HOOKS + "{source}/rotate/"): A_HOOK | {"secret"},
+    ("POST", HOOKS + "{source}/remove/"): A_HOOK,
     ("GET", "/api/v1/pipelines/{pipeline}/runs/"): A_RUN,
     ("POST", "/api/v1/pipelines/{pipeline}/runs/"): A_RUN,
     ("GET", RUN): A_RUN,

@@ -14,6 +14,7 @@ from drf_spectacular.validation import validate_schema
 from pipelines.api.urls import urlpatterns as of_pipelines
 from promotion.api.urls import urlpatterns as of_promotion
 from tests.api.caller import problem
+from tests.api.calls import PUBLIC
 from tests.api.conftest import People, Things
 from tests.api.contract import CONVERTER, document, operations
 
@@ -37,7 +38,7 @@ def test_no_route_stands_without_an_operation() -> None:
         assert item, path
 
 
-@pytest.mark.parametrize("key", sorted(operations()), ids=" ".join)
+@pytest.mark.parametrize("key", sorted(set(operations()) - PUBLIC), ids=" ".join)
 def test_an_operation_tells_what_it_does_takes_and_refuses(key: tuple[str, str]) -> None:
     path = key[1]
     operation = operations()[key]
@@ -58,6 +59,14 @@ def test_an_operation_tells_what_it_does_takes_and_refuses(key: tuple[str, str])
         if status >= "400":
             assert set(answer["content"]) == {"application/problem+json"}
     assert {"token": []} in operation["security"]
+
+
+@pytest.mark.parametrize("key", sorted(PUBLIC), ids=" ".join)
+def test_an_operation_that_is_open_to_everybody_says_so(key: tuple[str, str]) -> None:
+    operation = operations()[key]
+    assert "security" not in operation
+    assert "security" not in document()
+    assert {"202", "400", "401", "404", "413"} == set(operation["responses"])
 
 
 def test_no_two_operations_have_the_same_id() -> None:

@@ -37,6 +37,7 @@ NO_PAGES = {
     "pipelines:run_progress",
     "pipelines:definition_check", "pipelines:revision_choose",
     "pipelines:run_cancel", "pipelines:job_log", "pipelines:job_pass", "pipelines:job_refuse",
+    "pipelines:hook_make", "pipelines:hook_rotate", "pipelines:hook_remove",
     "accounts:token_issue", "accounts:token_revoke",
 }  # fmt: skip
 

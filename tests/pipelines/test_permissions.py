@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import pytest
 
 from accounts.models import Role, User
-from pipelines import artifacts, blobs, definitions, rules, runs
+from pipelines import artifacts, blobs, definitions, hooks, rules, runs
 from pipelines.errors import Forbidden
 from pipelines.models import ExecutionState, Job
 from tests.cast import ROLES, YAML, Site, external_run, make_pipeline, work_off
+from tests.pipelines.pushes.hooking import HOOKED
 from tests.world import refused, world
 
 Act = Callable[[User], object]
@@ -98,10 +99,28 @@ def _refuse(site: Site) -> Act:
     return lambda by: runs.refuse_job(job, by=by)
 
 
+def _make_hook(site: Site) -> Act:
+    pipeline = make_pipeline(site.cast.ada, "hooked", HOOKED)
+    return lambda by: hooks.make(pipeline, "repo", by=by)
+
+
+def _rotate_hook(site: Site) -> Act:
+    hook, _ = hooks.make(make_pipeline(site.cast.ada, "hooked", HOOKED), "repo", by=site.cast.ada)
+    return lambda by: hooks.rotate(hook, by=by)
+
+
+def _remove_hook(site: Site) -> Act:
+    hook, _ = hooks.make(make_pipeline(site.cast.ada, "hooked", HOOKED), "repo", by=site.cast.ada)
+    return lambda by: hooks.remove(hook, by=by)
+
+
 MATRIX = {
     "look": Row("view", set(ROLES) - {"mallory"}, _look, only_reads=True),
     "create a pipeline": Row("pipeline.write", WRITERS, _create),
     "revise a pipeline": Row("pipeline.write", WRITERS, _revise),
+    "make a push hook": Row("pipeline.write", WRITERS, _make_hook),
+    "rotate a push hook": Row("pipeline.write", WRITERS, _rotate_hook),
+    "remove a push hook": Row("pipeline.write", WRITERS, _remove_hook),
     "start a run": Row("run.start", STARTERS, _start),
     "cancel a run": Row("run.cancel", STARTERS, _cancel),
     "report a run": Row("run.report", WRITERS, _report),
