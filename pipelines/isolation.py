@@ -10,11 +10,12 @@ job's folder is laid out so that the job owns what it works in and nothing that 
 """
 
 import contextlib
-import fcntl
 import os
 import resource
 import shutil
+import socket
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -60,14 +61,14 @@ class Place:
 
 def is_isolating() -> bool:
     """Whether this worker gives each job a user of its own."""
-    return settings.ISOLATE_STEPS and os.geteuid() == 0
+    return settings.ISOLATE_STEPS and os.geteuid() == 0 and sys.platform == "linux"
 
 
 @contextmanager
 def place() -> Iterator[Place]:
     """A fresh place for one job, that is gone afterwards, whatever the job left in it."""
     top = _workspaces()
-    with _user(top) as user:
+    with _user() as user:
         folder = Path(tempfile.mkdtemp(dir=top, prefix="job-"))
         try:
             folder.chmod(NOT_ENTERED)
@@ -99,24 +100,24 @@ def _workspaces() -> Path:
 
 
 @contextmanager
-def _user(top: Path) -> Iterator[int | None]:
-    """A user that no other job of this machine has; its lock is let go by the kernel if we die."""
+def _user() -> Iterator[int | None]:
+    """A user that no other job of this machine has, whichever site that job belongs to.
+
+    All that a user runs is killed when its job ends, so two must never share one. A name among the
+    kernel's abstract sockets is the lock: the same for all sites, and let go when a worker dies.
+    """
     if not is_isolating():
         yield None
         return
     first, last = settings.STEP_USERS
     for user in range(first, last + 1):
-        lock = os.open(top / f".user-{user}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            continue
-        try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as lock:
+            try:
+                lock.bind(f"\0sluice-user-{user}")
+            except OSError:
+                continue
             yield user
-        finally:
-            os.close(lock)
-        return
+            return
     raise NoRoom(f"All users from {first} to {last} are at work (SLUICE_STEP_USERS).")
 
 

@@ -70,7 +70,7 @@ class Caller:
 
 
 class MainJob:
-    def __init__(self, url: str, cast: Mapping[str, Member], data: Path) -> None:
+    def __init__(self, url: str, cast: Mapping[str, Member], data: Path, jobs: Path) -> None:
         self.data = data
         self.url = url
         self.ada, self.ben, self.cleo, self.dora, self.admin, self.production = (
@@ -78,7 +78,11 @@ class MainJob:
             for name in ("ada", "ben", "cleo", "dora", "admin", "production")
         )
         self.repository = data / "repositories" / "greeter.git"
-        self.deployed = data / "deployed"
+        # Beside the jobs' folders, where a job gets to that has a user of its own. What it is to
+        # write in must be open to whichever user that is.
+        self.deployed = jobs / "deployed"
+        self.deployed.mkdir(parents=True, exist_ok=True)
+        self.deployed.chmod(0o777)
         self.steps = 0
 
     def run(self) -> None:

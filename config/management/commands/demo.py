@@ -39,7 +39,8 @@ class Command(BaseCommand):
         try:
             _wait_until_ready(url, serving)
             try:
-                MainJob(url, people, Path(settings.DATA_DIR)).run()
+                folders = Path(settings.DATA_DIR), Path(settings.WORKSPACES_DIR)
+                MainJob(url, people, *folders).run()
             except Unexpected as error:
                 raise CommandError(f"The demo did not come to what it must.\n{error}") from error
             self.stdout.write(self.style.SUCCESS("\nThe main job is done.\n"))
