@@ -28,6 +28,7 @@ run: $(VENV)/base ## Serve Sluice on http://127.0.0.1:$PORT, without the demo
 
 test: check ## Run everything that guards main, on SQLite and on PostgreSQL
 	@$(BIN)/python -m tests.parts.browser
+	@$(BIN)/python -m tests.parts.tools
 	@$(BIN)/python -m pytest -m "not postgres and not whole"
 	@$(BIN)/python -m tests.parts.postgres -- $(BIN)/python -m pytest
 

@@ -262,6 +262,10 @@ CONTAINERS_ON_HOST = env.choice("SLUICE_CONTAINERS", "REQUIRE", ("REQUIRE", "HOS
 # Where SetupJava finds what a definition asks for, besides the usual folders: 1.8=/opt/jdk8,…
 JDKS = env.mapping("SLUICE_JDKS")
 MAVENS = env.mapping("SLUICE_MAVENS")
+# What images are built with, in the order of preference: names or paths of programs.
+BUILDERS = env.items("SLUICE_BUILDERS", ("docker", "buildah", "podman", "buildctl"))
+# The kubectl to use; empty: the one on the PATH.
+KUBECTL = env.text("SLUICE_KUBECTL", "")
 # A row that is running must renew its lease; the sweeper takes over what has not.
 LEASE = timedelta(seconds=env.integer("SLUICE_LEASE_SECONDS", 30, least=5, most=3600))
 # After so many workers died over it, a job or promotion ends as errored.

@@ -6,8 +6,9 @@ class PipelinesConfig(AppConfig):
     verbose_name = "Pipelines"
 
     def ready(self) -> None:
-        from pipelines import git, sources, steps
+        from pipelines import git, images, sources, steps
 
         sources.register(git.GitSource())
+        sources.register(images.ImageSource())
         sources.register(sources.PipelineSource())
         steps.register_own()

@@ -38,8 +38,20 @@ def allowed_address(host: str, port: int) -> str:
     return str(addresses[0])
 
 
+def is_opened(address: str) -> bool:
+    """Whether `address` is written out and lies in a network that an operator opened."""
+    try:
+        return _is_in_opened(ipaddress.ip_address(address))
+    except ValueError:
+        return False
+
+
+def _is_in_opened(address: Address) -> bool:
+    return any(address in network for network in settings.ALLOWED_NETWORKS)
+
+
 def _is_allowed(address: Address) -> bool:
-    if any(address in network for network in settings.ALLOWED_NETWORKS):
+    if _is_in_opened(address):
         return True
     if isinstance(address, ipaddress.IPv6Address) and (inner := _embedded(address)):
         return _is_allowed(inner)

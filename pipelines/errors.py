@@ -86,6 +86,13 @@ class Unavailable(SluiceError):
     title = "The site cannot do this at present"
 
 
+class Unreachable(SluiceError):
+    """Another machine gave no answer that can be used: none at all, too late, or too long."""
+
+    code = "unreachable"
+    title = "Another machine did not answer as it should"
+
+
 # ---- Cases -------------------------------------------------------------------------------------
 class UnknownField(BadRequest):
     code = "unknown_field"

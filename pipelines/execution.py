@@ -2,7 +2,6 @@
 
 import logging
 import os
-import stat
 import sys
 import threading
 import time
@@ -29,6 +28,7 @@ from pipelines.filling import Filler, variables_of
 from pipelines.flow import document
 from pipelines.logs import LogWriter
 from pipelines.models import ExecutionState, Job, Run, Step
+from pipelines.plain import read_plain
 from pipelines.steps.base import StepContext, StepFailed, StepPaused, runner_of
 
 log = logging.getLogger(__name__)
@@ -314,20 +314,6 @@ class _DiskWatch:
         took = time.monotonic() - now
         self._next = time.monotonic() + max(1.0, 20 * took)
         return why
-
-
-def read_plain(path: Path, most: int) -> bytes:
-    """The beginning of a file that a step may have put anything in the place of.
-
-    A link may lead where the step could not, and a pipe or device would be read for ever: only a
-    plain file is read.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return b""
-    with os.fdopen(handle, "rb") as stream:
-        return stream.read(most) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
 
 
 @contextmanager

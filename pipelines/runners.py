@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 from django.utils import timezone
 
-from pipelines import containers, isolation, queue
+from pipelines import builders, containers, isolation, queue
 from pipelines.models import Runner
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,11 @@ def own_queues() -> list[str]:
 
 def look_around() -> Abilities:
     """What this worker's machine has. Asks programs, so it takes a while."""
-    engine = containers.engine()
-    return Abilities(engine=str(engine or ""), is_isolating=isolation.is_isolating())
+    return Abilities(
+        builder=str(builders.current() or ""),
+        engine=str(containers.engine() or ""),
+        is_isolating=isolation.is_isolating(),
+    )
 
 
 def make_known(found: Abilities) -> Runner:

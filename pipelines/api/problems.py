@@ -26,6 +26,9 @@ STATUS: Mapping[type[errors.SluiceError], int] = {
     errors.Invalid: 422,
     errors.StorageUnavailable: 507,
     errors.Unavailable: 503,
+    # Bad Gateway: the request was in order, and Sluice asked another machine on its behalf that
+    # gave no answer of use. A 4xx would blame the caller, a 500 Sluice itself.
+    errors.Unreachable: 502,
     errors.BadRequest: 400,
     errors.SluiceError: 500,
 }

@@ -44,6 +44,7 @@ SAID = {
     416: "No such range of bytes.",
     422: "A value is not valid; `problems` says where.",
     503: "The site lacks what it takes; an operator can mend it.",
+    502: "Another machine did not answer as it should.",
     507: "The storage is full or failing; nothing was kept.",
 }
 

@@ -1,7 +1,15 @@
 """Steps, one a file. What a step takes is declared in pipelines/flow/catalog.py; how it is done
 stands here."""
 
-from pipelines.steps import artifact_download, artifact_upload, command, setup_java
+from pipelines.steps import (
+    artifact_download,
+    artifact_upload,
+    command,
+    docker_build_push,
+    docker_login,
+    kubectl,
+    setup_java,
+)
 from pipelines.steps.base import available, register, runner_of
 
 __all__ = ["available", "register", "register_own", "runner_of"]
@@ -12,3 +20,8 @@ def register_own() -> None:
     register("ArtifactUpload", artifact_upload.run)
     register("ArtifactDownload", artifact_download.run)
     register("SetupJava", setup_java.run)
+    register("DockerLogin", docker_login.run)
+    register("DockerBuildPush", docker_build_push.run)
+    register("DockerBuildPushACR", docker_build_push.run_acr)
+    register("KubectlApply", kubectl.apply)
+    register("KubectlSetImage", kubectl.set_image)

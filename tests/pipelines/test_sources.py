@@ -88,7 +88,7 @@ def test_every_source_that_can_be_used_is_told_and_no_other() -> None:
         *("git", "gitSample", "codeup", "gitlab", "gitlabAPI", "customGitlab", "github"),
         *("githubApp", "gitee", "bitbucket"),
     }
-    assert sources.available() == own | {"flowPipeline", "packages"}
+    assert sources.available() == own | {"flowPipeline", "packages", "acr"}
     with pytest.raises(Invalid):
         sources.type_of("svn")
 

@@ -50,8 +50,8 @@ def grants(role: str) -> Iterator[str]:
     for label in ADDS:
         yield _grant("INSERT", label, (), who)
     yield f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {who};"
-    for label, columns in CHANGES:
-        yield _grant("UPDATE", label, columns, who)
+    for label, only in CHANGES:
+        yield _grant("UPDATE", label, only, who)
     for label in REMOVES:
         yield _grant("DELETE", label, (), who)
 

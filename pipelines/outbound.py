@@ -1,0 +1,283 @@
+"""The one HTTP client with which Sluice calls out.
+
+    answer = outbound.request("GET", "https://registry.example.com/v2/", most=64 * 1024)
+
+A host is looked up once, through pipelines/destinations.py, and the connection goes to that very
+address: a name that leads elsewhere a moment later changes nothing. TLS still asks for and checks
+the host's name. Redirects are answers like any other and never followed. Time, size and headers
+are bounded however the other side dribbles. Proxies, netrc files and cookies are not looked at.
+
+It stands on httpcore, the part below httpx, because only there can the address be chosen apart
+from the name, and every single read be held to one deadline for the whole call.
+"""
+
+import base64
+import json
+import re
+import ssl
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import httpcore
+
+from pipelines import destinations
+from pipelines.errors import BadRequest, Unreachable
+
+MOST = 1024 * 1024
+SECONDS = 30.0
+WRITE = 64 * 1024
+URL = re.compile(r"^https?://[\x21-\x7e]{1,4000}\Z", re.I)
+PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. Names of headers are in small letters; the body is as it was sent."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON, or Unreachable when it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            raise Unreachable(
+                f"The answer (HTTP {self.status}) is not JSON: {self.body[:80]!r}. "
+                "Check that the address is right and that no proxy answers in its place."
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Credentials, and the origin that they are for: to no other are they ever sent."""
+
+    origin: str
+    header: str = field(repr=False)
+
+
+def basic(url: str, username: str, password: str) -> Auth:
+    """User and password for the origin of `url`."""
+    pair = base64.b64encode(f"{username}:{password}".encode()).decode()
+    return Auth(origin_of(url), f"Basic {pair}")
+
+
+def bearer(url: str, token: str) -> Auth:
+    """A token for the origin of `url`."""
+    if not re.fullmatch(r"[\x21-\x7e]+", token):
+        raise BadRequest("The token has a character that no header can carry. Enter it anew.")
+    return Auth(origin_of(url), f"Bearer {token}")
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a web address, in one form for all ways to write it."""
+    parts = _parts(url)
+    return f"{parts.scheme}://{_shown(parts)}:{parts.port or PORTS[parts.scheme]}"
+
+
+def request(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    auth: Auth | None = None,
+    body: bytes = b"",
+    most: int = MOST,
+    seconds: float = SECONDS,
+) -> Answer:
+    """Call `url` and answer what came back, whatever its status.
+
+    At most `most` bytes are taken and `seconds` waited in all. Raises DestinationForbidden where
+    the address leads inward, BadRequest where it is none, Unreachable where no answer came.
+    """
+    given = {name.lower(): value for name, value in (headers or {}).items()}
+    if given.keys() & {"authorization", "cookie", "host"}:
+        raise ValueError("Credentials go into auth, which knows the host that they are for.")
+    parts = _parts(url)
+    port = parts.port or PORTS[parts.scheme]
+    address = destinations.allowed_address(parts.hostname or "", port)
+    if auth is not None:
+        _require_safe(auth, url, address)
+        given["authorization"] = auth.header
+    host = _shown(parts) + ("" if port == PORTS[parts.scheme] else f":{port}")
+    sent = {"host": host, "user-agent": "Sluice", "accept-encoding": "identity", **given}
+    if body or method in {"POST", "PUT", "PATCH"}:
+        sent["content-length"] = str(len(body))
+    backend = _Pinned(address, time.monotonic() + seconds)
+    context = _tls() if parts.scheme == "https" else None
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        with (
+            httpcore.ConnectionPool(ssl_context=context, network_backend=backend) as pool,
+            pool.stream(
+                method,
+                httpcore.URL(
+                    scheme=parts.scheme.encode(),
+                    host=(parts.hostname or "").encode(),
+                    port=port,
+                    target=target.encode(),
+                ),
+                headers=[(name.encode(), _value(name, value)) for name, value in sent.items()],
+                content=body,
+            ) as response,
+        ):
+            return Answer(
+                response.status,
+                _joined(response.headers),
+                _limited(response, most, host, has_body=method != "HEAD"),
+            )
+    except httpcore.TimeoutException as error:
+        raise Unreachable(
+            f"{host} ({address}) did not answer within {seconds:g} s. Check that it is up and "
+            "that this machine can reach it."
+        ) from error
+    except httpcore.LocalProtocolError as error:
+        raise BadRequest(f"The request to {host} cannot be sent: {error}.") from error
+    except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
+        raise Unreachable(
+            f"{host} ({address}) cannot be talked to: {_reason(error)}. Check the address, the "
+            "port and whether it is to be http or https."
+        ) from error
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        if not URL.match(url):
+            raise ValueError("it must begin with http:// or https:// and hold no blanks")
+        parts = urlsplit(url)
+        if not parts.hostname or parts.port == 0:
+            raise ValueError("it names no host or port")
+    except ValueError as error:
+        raise BadRequest(f"“{url[:120]}” is not an address to call: {error}.") from error
+    if parts.username is not None or parts.password is not None:
+        # The address itself is not shown: it has a password in it.
+        raise BadRequest(
+            f"The address on {parts.hostname} has a user name in it. Store credentials in a "
+            "service connection, never in an address."
+        )
+    return parts
+
+
+def _shown(parts: SplitResult) -> str:
+    host = parts.hostname or ""
+    return f"[{host}]" if ":" in host else host
+
+
+def _value(name: str, value: str) -> bytes:
+    try:
+        return value.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise BadRequest(f"The header {name} has a character that HTTP cannot carry.") from error
+
+
+def _require_safe(auth: Auth, url: str, address: str) -> None:
+    """Credentials go to their own host alone, and unencrypted only where an operator said so."""
+    asked = origin_of(url)
+    if asked != auth.origin:
+        raise destinations.DestinationForbidden(
+            f"Credentials for {auth.origin} are not sent to {asked}."
+        )
+    if asked.startswith("http://") and not destinations.is_opened(address):
+        raise destinations.DestinationForbidden(
+            f"Credentials are not sent to {asked}, where anybody on the way could read them. Use "
+            "https, or have an operator allow its network with SLUICE_ALLOWED_NETWORKS."
+        )
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """The machine's own list of authorities, so that one's own authority is added in one place."""
+    return ssl.create_default_context()
+
+
+def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined
+
+
+def _limited(response: httpcore.Response, most: int, host: str, *, has_body: bool) -> bytes:
+    if not has_body:
+        return b""
+    body = bytearray()
+    for chunk in response.iter_stream():
+        body += chunk
+        if len(body) > most:
+            raise Unreachable(
+                f"{host} answered with more than {most} bytes, which is more than is read here. "
+                "Check that the address is right."
+            )
+    return bytes(body)
+
+
+def _reason(error: BaseException) -> str:
+    for inner in error.args:
+        if isinstance(inner, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({inner.verify_message})"
+    return str(error) or type(error).__name__
+
+
+class _Pinned(httpcore.SyncBackend):
+    """Connects to one address, whatever the host is called, and never past the deadline."""
+
+    def __init__(self, address: str, deadline: float) -> None:
+        self._address = address
+        self._deadline = deadline
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        stream = super().connect_tcp(
+            self._address, port, _left(self._deadline), local_address, socket_options
+        )
+        return _Timed(stream, self._deadline)
+
+
+class _Timed(httpcore.NetworkStream):
+    """A connection whose every wait ends at the deadline of the whole call: a server that sends a
+    byte now and then would never run into the time limit of one read."""
+
+    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(self._deadline))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), WRITE):
+            self._stream.write(buffer[start : start + WRITE], _left(self._deadline))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        secured = self._stream.start_tls(ssl_context, server_hostname, _left(self._deadline))
+        return _Timed(secured, self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise httpcore.ReadTimeout("The deadline of the whole call has passed.")
+    return left

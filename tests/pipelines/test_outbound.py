@@ -1,0 +1,306 @@
+"""Calling out: safety.md's attack 15 from every side, and what an answer may cost."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from pipelines import outbound
+from pipelines.destinations import DestinationForbidden
+from pipelines.errors import BadRequest, Unreachable
+from tests.parts import certificates
+from tests.parts.web import Asked, Handler, Served, answer, serve
+
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+
+
+@pytest.fixture
+def opened() -> Iterator[None]:
+    with override_settings(ALLOWED_NETWORKS=LOOPBACK):
+        yield
+
+
+def hello(handler: Handler, asked: Asked) -> None:
+    answer(handler, 200, b"hello", content_type="text/plain", x_two="words")
+
+
+@pytest.fixture
+def server() -> Iterator[Served]:
+    with serve(hello) as served:
+        yield served
+
+
+# ---- Where to ------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "host",
+    [
+        pytest.param("127.0.0.1", id="loopback"),
+        pytest.param("localhost", id="the name of loopback"),
+        pytest.param("[::1]", id="loopback of IPv6"),
+        pytest.param("[::ffff:127.0.0.1]", id="a mapped address"),
+        pytest.param("2130706433", id="a decimal address"),
+        pytest.param("0x7f000001", id="a hexadecimal address"),
+        pytest.param("0177.0.0.1", id="an octal address"),
+        pytest.param("127.1", id="a short address"),
+        pytest.param("169.254.169.254", id="link-local"),
+        pytest.param("10.0.0.1", id="a private network"),
+        pytest.param("0.0.0.0", id="any address"),
+        pytest.param("[64:ff9b::7f00:1]", id="NAT64"),
+    ],
+)
+def test_an_address_that_leads_inward_is_never_connected_to(server: Served, host: str) -> None:
+    with pytest.raises(DestinationForbidden, match="SLUICE_ALLOWED_NETWORKS"):
+        outbound.request("GET", f"http://{host}:{server.port}/")
+    assert server.asked == []
+
+
+def test_an_operator_may_open_a_network_and_no_other(server: Served) -> None:
+    with override_settings(ALLOWED_NETWORKS=(ip_network("127.0.0.1/32"),)):
+        assert outbound.request("GET", server.url).status == 200
+        with pytest.raises(DestinationForbidden):
+            outbound.request("GET", f"http://127.0.0.2:{server.port}/")
+
+
+def test_a_name_that_re_resolves_is_connected_to_where_it_was_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only the name's lookup is made up: no name server is ours to change its mind."""
+    answers = ["127.0.0.2", "127.0.0.1", "127.0.0.1"]
+    really = socket.getaddrinfo
+
+    def lookup(host: Any, *more: Any, **named: Any) -> Any:
+        return really(answers.pop(0) if host == "moves.test" else host, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    with (
+        serve(hello) as inner,
+        serve(hello, host="127.0.0.2", port=inner.port) as outer,
+        override_settings(ALLOWED_NETWORKS=(ip_network("127.0.0.2/32"),)),
+    ):
+        assert outbound.request("GET", f"http://moves.test:{inner.port}/").body == b"hello"
+        assert len(outer.asked) == 1
+        assert outer.asked[0].headers["host"] == f"moves.test:{inner.port}"
+        with pytest.raises(DestinationForbidden):
+            outbound.request("GET", f"http://moves.test:{inner.port}/")
+        assert inner.asked == []
+
+
+def test_a_name_with_one_inward_address_among_others_is_forbidden(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, 80)) for each in ("1.1.1.1", "::1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+    with pytest.raises(DestinationForbidden, match="leads to ::1"):
+        outbound.request("GET", "http://both.test/")
+
+
+def test_a_redirect_inward_is_an_answer_and_not_followed(opened: None) -> None:
+    with serve(hello, host="127.0.0.2") as inner:
+        inward = f"{inner.url}/secret"
+        with serve(lambda handler, asked: answer(handler, 302, location=inward)) as outer:
+            got = outbound.request("GET", outer.url)
+        assert (got.status, got.headers["location"]) == (302, inward)
+        assert inner.asked == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "example.com",
+        "ftp://example.com/",
+        "file:///etc/passwd",
+        "http://",
+        "http://[::1",
+        "http://example.com:0/",
+        "http://example.com:99999/",
+        "http://example.com/a b",
+        "http://example.com/\r\nX-Evil: 1",
+        "http://example.com/ä",
+        "https://ada:secret@example.com/",
+    ],
+)
+def test_what_is_no_address_is_refused_without_showing_a_password(url: str) -> None:
+    with pytest.raises(BadRequest) as refusal:
+        outbound.request("GET", url)
+    assert not isinstance(refusal.value, DestinationForbidden)
+    assert "secret" not in refusal.value.detail
+
+
+# ---- What is sent and what comes back ------------------------------------------------------------
+def test_a_request_is_sent_as_it_is_given(server: Served, opened: None) -> None:
+    got = outbound.request(
+        "POST", f"{server.url}/a/b?c=%2F&d=e", headers={"X-Mine": "yes"}, body=b"{}"
+    )
+    assert (got.status, got.body, got.headers["content-type"]) == (200, b"hello", "text/plain")
+    asked = server.asked[0]
+    assert (asked.method, asked.path, asked.body) == ("POST", "/a/b?c=%2F&d=e", b"{}")
+    assert asked.headers["x-mine"] == "yes"
+    assert asked.headers["accept-encoding"] == "identity", "a bomb would unpack past the cap"
+    assert "cookie" not in asked.headers
+
+
+def test_neither_a_proxy_nor_a_netrc_of_the_worker_has_a_say(
+    server: Served, opened: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login ada password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert outbound.request("GET", server.url).status == 200
+    assert "authorization" not in server.asked[0].headers
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\x00b", "“quoted”"])
+def test_a_header_that_would_become_two_is_refused(
+    server: Served, opened: None, value: str
+) -> None:
+    with pytest.raises(BadRequest):
+        outbound.request("GET", server.url, headers={"X-Mine": value})
+    assert server.asked == []
+
+
+def test_an_answer_that_is_no_json_is_said_to_be_none(server: Served, opened: None) -> None:
+    with pytest.raises(Unreachable, match="is not JSON"):
+        outbound.request("GET", server.url).json()
+    deep = outbound.Answer(200, {}, b"[" * 200_000)
+    with pytest.raises(Unreachable, match="is not JSON"):
+        deep.json()
+    assert outbound.Answer(200, {}, b'{"a": 1}').json() == {"a": 1}
+
+
+# ---- Credentials ---------------------------------------------------------------------------------
+def test_credentials_go_to_the_host_that_they_are_for(server: Served, opened: None) -> None:
+    auth = outbound.basic(server.url, "ada", "secret")
+    outbound.request("GET", f"{server.url}/x", auth=auth)
+    assert server.asked[0].headers["authorization"] == "Basic YWRhOnNlY3JldA=="
+    outbound.request("GET", server.url, auth=outbound.bearer(server.url, "t0ken"))
+    assert server.asked[1].headers["authorization"] == "Bearer t0ken"
+    assert "secret" not in repr(auth)
+    assert "YWRh" not in repr(auth)
+
+
+def test_no_credentials_to_another_host_port_or_scheme(server: Served, opened: None) -> None:
+    for other in ("http://127.0.0.2", f"https://127.0.0.1:{server.port}", "http://127.0.0.1:1"):
+        auth = outbound.basic(other, "ada", "secret")
+        with pytest.raises(DestinationForbidden, match="are not sent to"):
+            outbound.request("GET", server.url, auth=auth)
+    assert server.asked == []
+
+
+def test_no_credentials_in_the_clear_where_no_operator_said_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    auth = outbound.basic("http://1.1.1.1", "ada", "secret")
+    monkeypatch.setattr(socket, "create_connection", None)
+    with pytest.raises(DestinationForbidden, match="anybody on the way"):
+        outbound.request("GET", "http://1.1.1.1/", auth=auth)
+
+
+@pytest.mark.parametrize("name", ["Authorization", "authorization", "Cookie", "Host"])
+def test_credentials_do_not_go_in_by_the_side_door(name: str) -> None:
+    with pytest.raises(ValueError, match="auth"):
+        outbound.request("GET", "https://example.com", headers={name: "x"})
+
+
+# ---- What an answer may cost ---------------------------------------------------------------------
+def test_an_endless_answer_is_cut_off(opened: None) -> None:
+    def endless(handler: Handler, asked: Asked) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        while True:
+            handler.wfile.write(b"x" * 65536)
+
+    with serve(endless) as served, pytest.raises(Unreachable, match="more than 100000 bytes"):
+        outbound.request("GET", served.url, most=100_000)
+
+
+def test_an_endless_head_is_cut_off(opened: None) -> None:
+    def endless(handler: Handler, asked: Asked) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            handler.wfile.write(b"X-More: " + b"x" * 8192 + b"\r\n")
+
+    with serve(endless) as served, pytest.raises(Unreachable):
+        outbound.request("GET", served.url)
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n", b""])
+def test_a_slow_answer_is_cut_off_wherever_it_dribbles(opened: None, head: bytes) -> None:
+    """Without one deadline for the whole call this would go on until the test is killed."""
+
+    def dribble(handler: Handler, asked: Asked) -> None:
+        handler.wfile.write(head)
+        while True:
+            handler.wfile.write(b"x" if head else b"")
+            # Sooner than any time limit on a single read.
+            time.sleep(0.05)
+            if not head and handler.connection.recv(1) == b"":
+                return
+
+    with serve(dribble) as served, pytest.raises(Unreachable, match=r"within 0\.4 s"):
+        outbound.request("GET", served.url, seconds=0.4)
+
+
+def test_a_machine_that_does_not_answer_is_named_with_its_address(opened: None) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        with pytest.raises(Unreachable, match=rf"127\.0\.0\.1:{port} .*cannot be talked to"):
+            outbound.request("GET", f"http://127.0.0.1:{port}/")
+
+
+def test_an_answer_that_ends_too_early_or_is_no_http_is_none(opened: None) -> None:
+    def short(handler: Handler, asked: Asked) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        handler.close_connection = True
+
+    def rubbish(handler: Handler, asked: Asked) -> None:
+        handler.wfile.write(b"220 mail.example.com ESMTP\r\n")
+        handler.close_connection = True
+
+    for respond in (short, rubbish):
+        with serve(respond) as served, pytest.raises(Unreachable, match="cannot be talked to"):
+            outbound.request("GET", served.url)
+
+
+# ---- TLS -----------------------------------------------------------------------------------------
+@contextlib.contextmanager
+def trusted(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    outbound._tls.cache_clear()
+    try:
+        yield
+    finally:
+        outbound._tls.cache_clear()
+
+
+def test_the_certificate_is_checked_for_the_name_although_the_address_is_pinned(
+    opened: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = socket.getaddrinfo
+    names = {"good.test", "other.test"}
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda host, *more, **named: really("127.0.0.1" if host in names else host, *more, **named),
+    )
+    made = certificates.make(tmp_path, "good.test")
+    with serve(hello, certificate=made) as served:
+        with trusted(made[0], monkeypatch):
+            good = f"https://good.test:{served.port}/"
+            assert outbound.request("GET", good).body == b"hello"
+            with pytest.raises(Unreachable, match="certificate is not trusted"):
+                outbound.request("GET", f"https://other.test:{served.port}/")
+            with pytest.raises(Unreachable, match="certificate is not trusted"):
+                outbound.request("GET", served.url)
+        monkeypatch.delenv("SSL_CERT_FILE")
+        outbound._tls.cache_clear()
+        with pytest.raises(Unreachable, match="certificate is not trusted"):
+            outbound.request("GET", good)
+    assert len(served.asked) == 1
