@@ -126,7 +126,7 @@ def test_everything_a_job_may_say_is_read() -> None:
         cache: {paths: [.m2]}
         concurrencyConfig:
           maxRunningPipelineInstances: 1
-          pipelineMaxRunningBehavior: queue
+          pipelineMaxRunningBehavior: preemptOldest
         stages:
           s:
             jobs:
