@@ -9,6 +9,7 @@ from pathlib import Path
 DATA = Path(tempfile.mkdtemp(prefix="sluice-test-"))
 # Apart from the data, because the users of jobs must get to it where the tests run as root.
 WORKSPACES = Path(tempfile.mkdtemp(prefix="sluice-test-jobs-"))
+WORKSPACES.chmod(0o711)
 os.environ["SLUICE_DATA"] = str(DATA)
 os.environ["SLUICE_WORKSPACES"] = str(WORKSPACES)
 os.environ.setdefault("SLUICE_LOG_LEVEL", "CRITICAL")

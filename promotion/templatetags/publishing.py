@@ -7,7 +7,7 @@ from django.template import Context
 from accounts.models import User
 from pipelines.models import Artifact
 from promotion import rules
-from promotion.models import Version
+from promotion.models import UploadOutcome, Version
 
 register = template.Library()
 
@@ -17,6 +17,12 @@ def may_publish(context: Context) -> bool:
     """Whether the person who looks may publish versions."""
     user = context.get("user")
     return isinstance(user, User) and rules.may(user, "version.publish")
+
+
+@register.simple_tag
+def upload_of(artifact: Artifact) -> UploadOutcome | None:
+    """What became of an artifact that a pipeline uploaded for a repository; None before that."""
+    return UploadOutcome.objects.filter(artifact=artifact).first()
 
 
 @register.simple_tag

@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 from django.conf import settings
 
+from tests.site import WORKSPACES
+
 ROOT = Path(settings.BASE_DIR)
 PATIENCE = 90.0
 
@@ -48,6 +50,7 @@ class Installation:
         self.environment = {
             **kept,
             "SLUICE_DATA": str(data),
+            "SLUICE_WORKSPACES": str(WORKSPACES / data.name),
             "SLUICE_LOG_LEVEL": "WARNING",
             "PORT": str(self.port),
             **variables,

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.site import WORKSPACES
 from tests.whole.installation import Installation, programs, wait_for
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(300)]
@@ -51,8 +52,10 @@ def ada(sluice: Installation) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def marks(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "marks"
+    """A folder that whoever a job runs as may write into."""
+    folder = WORKSPACES / f"{tmp_path.name}-marks"
     folder.mkdir()
+    folder.chmod(0o777)
     yield folder
     # What a killed worker left running is ours to end.
     for file in folder.glob("first"):
@@ -104,11 +107,11 @@ def test_a_job_whose_worker_is_killed_ends_on_a_later_attempt(
 
 
 def test_a_run_whose_messages_are_lost_ends_nevertheless(
-    sluice: Installation, ada: httpx.Client, tmp_path: Path
+    sluice: Installation, ada: httpx.Client, tmp_path: Path, marks: Path
 ) -> None:
     with sluice.serving("--only", "web"):
         wait_for(sluice.is_ready, said="not ready")
-        path = start(ada, yaml=YAML.replace("sleep 600", "true"), MARKS=str(tmp_path))
+        path = start(ada, yaml=YAML.replace("sleep 600", "true"), MARKS=str(marks))
         assert ada.get(path).json()["status"] == "queued"
         assert list((tmp_path / "broker").glob("*.msg"))
         shutil.rmtree(tmp_path / "broker")
@@ -118,12 +121,12 @@ def test_a_run_whose_messages_are_lost_ends_nevertheless(
 
 
 def test_a_broker_that_vanishes_under_both_holds_nothing_up(
-    sluice: Installation, ada: httpx.Client, tmp_path: Path
+    sluice: Installation, ada: httpx.Client, tmp_path: Path, marks: Path
 ) -> None:
     with sluice.serving():
         wait_for(sluice.is_ready, said="not ready")
         shutil.rmtree(tmp_path / "broker")
-        path = start(ada, yaml=YAML.replace("sleep 600", "true"), MARKS=str(tmp_path))
+        path = start(ada, yaml=YAML.replace("sleep 600", "true"), MARKS=str(marks))
         run = ended(ada, path)
         assert run["status"] == "succeeded", run
 
