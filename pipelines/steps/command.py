@@ -4,11 +4,16 @@ import shutil
 
 from pipelines.steps.base import StepContext
 
+BASH_OR_SH = 'if command -v bash >/dev/null; then exec bash -e "$1"; fi; exec /bin/sh -e "$1"'
+
 
 def run(context: StepContext) -> None:
     # The script is a file of its own: nothing of it ever becomes part of a command line.
     script = context.place.own / f"{context.made_at.step}.sh"
     script.write_text(context.text("run"), encoding="utf-8")
     script.chmod(0o644)
-    shell = "bash" if context.job.container or shutil.which("bash") else "/bin/sh"
-    context.must_call([shell, "-e", str(script)])
+    if context.job.container:
+        # Whether the image has a bash only shows inside it.
+        context.must_call(["/bin/sh", "-c", BASH_OR_SH, "sh", str(script)])
+    else:
+        context.must_call([shutil.which("bash") or "/bin/sh", "-e", str(script)])
