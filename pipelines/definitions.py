@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -37,10 +38,16 @@ def current_definition(slug: str) -> Definition | None:
 
 def definition_of(revision: Revision) -> Definition:
     """The parsed text of a stored revision, which was checked before it was stored."""
-    definition = parse(revision.yaml).definition
+    definition = _parsed(revision.yaml)
     if definition is None:
         raise Invalid(f"{revision} can no longer be read.")
     return definition
+
+
+@lru_cache(maxsize=32)
+def _parsed(yaml: str) -> Definition | None:
+    """Kept, because a run's definition is asked for whenever one of its jobs moves."""
+    return parse(yaml).definition
 
 
 def create(slug: str, name: str, yaml: str, *, by: User) -> Pipeline:
