@@ -273,6 +273,8 @@ MAX_ATTEMPTS = 3
 SWEEP_EVERY = timedelta(seconds=env.integer("SLUICE_SWEEP_SECONDS", 5, least=1, most=3600))
 MAX_JOB_MINUTES = env.integer("SLUICE_MAX_JOB_MINUTES", 240, least=1, most=100_000)
 MAX_LOG_BYTES = env.integer("SLUICE_MAX_LOG_BYTES", 10 * 1024**2, least=1024)
+# Each reader who follows a log live holds one of the web process's threads (config/supervisor.py).
+LOG_FOLLOWERS = env.integer("SLUICE_LOG_FOLLOWERS", 16, most=200)
 
 # ---- Celery -------------------------------------------------------------------------------------
 CELERY_BROKER_URL = env.secret("SLUICE_BROKER_URL") or "filesystem://localhost/"

@@ -121,8 +121,12 @@ def programs(port: int, *, host: str = "127.0.0.1") -> list[Program]:
     """What one machine runs: the web server, a worker, and the schedule of the sweeps."""
     python = sys.executable
     web = [python, "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port)]
-    web += ["--workers", _count("SLUICE_WEB_WORKERS", 1), "--blocking-threads", "4"]
-    web += ["--no-access-log", "--log-level", "warning", "config.wsgi:application"]
+    web += ["--workers", _count("SLUICE_WEB_WORKERS", 1), "--blocking-threads", "32"]
+    # Whoever follows a log holds a connection, for which a web process would wait before it stops.
+    web += ["--workers-kill-timeout", "5"]
+    # At each start it would warn that so many threads are more than the processors can serve. Most
+    # of them wait for something to tell.
+    web += ["--no-access-log", "--log-level", "error", "config.wsgi:application"]
     celery = [python, "-m", "celery", "--quiet", "--app", "config.celery:app"]
     worker = [*celery, "worker"]
     worker += ["--pool", "threads", "--loglevel", "WARNING"]

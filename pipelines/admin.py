@@ -86,7 +86,7 @@ class StepAdmin(ReadOnlyAdmin[Step]):
 
 @admin.register(LogChunk)
 class LogChunkAdmin(ReadOnlyAdmin[LogChunk]):
-    list_display = ("job", "attempt", "sequence", "step", "written_at")
+    list_display = ("job", "attempt", "sequence", "step", "characters", "lines", "written_at")
     list_filter = ("written_at",)
     list_select_related = ("job__run__pipeline",)
     search_fields = ("job__run__pipeline__slug", "job__key", "step")

@@ -74,6 +74,14 @@ class Invalid(SluiceError):
         self.problems = tuple(problems)
 
 
+class Busy(SluiceError):
+    """Too much of it goes on just now; `retry_after` is in how many seconds to ask again."""
+
+    code = "busy"
+    title = "There is too much to do just now"
+    retry_after: ClassVar[int] = 5
+
+
 class StorageUnavailable(SluiceError):
     code = "storage_full"
     title = "The bytes could not be stored"
@@ -112,6 +120,11 @@ class DigestMismatch(BadRequest):
 class TruncatedUpload(BadRequest):
     code = "truncated_upload"
     title = "The upload ended before its end"
+
+
+class TooManyFollowers(Busy):
+    code = "too_many_followers"
+    title = "Too many logs are being followed"
 
 
 class WrongState(Conflict):

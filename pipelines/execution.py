@@ -17,6 +17,8 @@ from pipelines import (
     containers,
     git,
     isolation,
+    logs,
+    masking,
     processes,
     runners,
     runs,
@@ -49,6 +51,7 @@ def execute(job_id: int) -> None:
             state, why = _Execution(job, place, lost).run()
     except StepPaused as pause:
         runs.pause_job(job, pause.waits_for)
+        logs.seal(job)
         return
     except SluiceError as refusal:
         state, why = S.ERRORED, refusal.detail
@@ -56,6 +59,7 @@ def execute(job_id: int) -> None:
         log.exception("Job %s broke", job)
         state, why = S.ERRORED, f"Sluice could not run the job: {broken!r}"
     runs.end_job(job, state, why)
+    logs.seal(job)
 
 
 class _Execution:
@@ -80,6 +84,7 @@ class _Execution:
         self.path: list[str] = []
         self.disk = _DiskWatch(place)
         self.calls = 0
+        self.secrets: list[str] = []
 
     def run(self) -> tuple[ExecutionState, str]:
         """The state in which the attempt ended, and why when it is not a good one."""
@@ -91,7 +96,7 @@ class _Execution:
                     return state, f"{step.key}: {error}"
             return S.SUCCEEDED, ""
         finally:
-            self.log.flush()
+            self.log.close()
 
     def _prepare(self) -> None:
         """Fetch the sources into the workspace and find out where steps begin."""
@@ -143,6 +148,8 @@ class _Execution:
             exit_code = failure.exit_code if failure.exit_code is not None else 1
         except SluiceError as refusal:
             state, error, exit_code = S.ERRORED, refusal.detail, 1
+        # It goes into a row, which the log's masker does not see.
+        error = masking.masked(error, self.secrets)
         if error:
             self.log.say(error)
         self.log.flush()
@@ -187,8 +194,10 @@ class _Execution:
 
     def _connection(self, name: str, kind: str) -> connections.Opened:
         opened = connections.open_for(self.job_run, name, kind)
-        for secret in opened.secrets.values():
-            self.log.mask(secret)
+        for what, secret in opened.secrets.items():
+            self.secrets.append(secret)
+            if secret and not self.log.mask(secret):
+                self.log.say(f"the {what} of {name} is too short to be masked in this log")
         return opened
 
     # ---- Programs -------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ STATUS: Mapping[type[errors.SluiceError], int] = {
     errors.Gone: 410,
     errors.TooLarge: 413,
     errors.Invalid: 422,
+    errors.Busy: 503,
     errors.StorageUnavailable: 507,
     errors.Unavailable: 503,
     # Bad Gateway: the request was in order, and Sluice asked another machine on its behalf that
@@ -87,6 +88,8 @@ def _answer(error: Exception) -> Response | None:
         if isinstance(error, errors.NotGenuine):
             # Whoever is answered 401 must be told how else to come.
             response["WWW-Authenticate"] = 'Signature realm="push hooks"'
+        if isinstance(error, errors.Busy):
+            response["Retry-After"] = str(error.retry_after)
         return response
     if isinstance(error, Http404):
         error = exceptions.NotFound("There is no such thing, or you may not see it.")

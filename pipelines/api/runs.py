@@ -1,5 +1,6 @@
 """Calls on runs, their jobs and what they made."""
 
+import json
 from collections.abc import Iterator
 
 from django.db.models import QuerySet
@@ -10,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import caller
-from pipelines import artifacts, blobs, logs, runs
+from pipelines import artifacts, blobs, following, logs, runs
 from pipelines.api.base import ApiView, NoBody, StrictSerializer, idempotent, page, query, read
 from pipelines.api.downloads import MayDownload, serve
 from pipelines.api.parsers import JsonParser
@@ -20,6 +21,7 @@ from pipelines.api.shapes import ArtifactAnswer, RunAnswer, artifact_answer, run
 from pipelines.api.uploads import StagedUpload, StagingParser, announced_digest
 from pipelines.errors import DigestMismatch, Invalid, UnknownField
 from pipelines.models import Artifact, ExecutionState, Job, Run
+from pipelines.tails import Place, RawLine
 
 TAG = "Runs"
 
@@ -176,19 +178,55 @@ class GateView(ApiView):
 
 class LogView(ApiView):
     @operation(
-        "The log of a job's last attempt, as text",
-        {(200, "text/plain"): str},
-        refusals=(404,),
+        "The log of a job as text, or followed live as server-sent events",
+        {(200, "text/plain"): str, (200, "text/event-stream"): str},
+        refusals=(404, 503),
+        query={
+            "follow": "1: events until the job has ended. The data of an event without a name are "
+            "lines of the log, its id is the place behind them; `state` tells of the job's state, "
+            "`end` that it has ended: JSON with its `status`. A stream ends after five minutes "
+            "at the latest: come back with the last id.",
+            "after": "The place behind which to begin to follow: the id of an event.",
+        },
+        headers={"Last-Event-ID": "Like `after`, and above it: what a client sends by itself."},
         tag=TAG,
     )
     def get(
         self, request: Request, pipeline: str, number: str, stage: str, job: str
     ) -> HttpResponseBase:
-        query(request, is_list=False)
-        text = logs.read(find_job(pipeline, number, stage, job))
-        response = StreamingHttpResponse(_encoded(text), content_type="text/plain; charset=utf-8")
+        wanted = query(request, "follow", "after", is_list=False)
+        follow = wanted.get("follow", "0")
+        if follow not in {"0", "1"}:
+            raise Invalid("follow is 1 or 0.")
+        if "after" in wanted and follow == "0":
+            raise Invalid("after goes with follow=1.")
+        found = find_job(pipeline, number, stage, job)
+        if follow == "1":
+            after = request.headers.get("Last-Event-ID") or wanted.get("after", "")
+            return following.answer(found, _place(after), RawTeller())
+        response = StreamingHttpResponse(
+            _encoded(logs.read(found)), content_type="text/plain; charset=utf-8"
+        )
         response["X-Content-Type-Options"] = "nosniff"
         return response
+
+
+def _place(text: str) -> Place:
+    place = Place.read(text)
+    if text and not place.attempt:
+        raise Invalid("The place is not one of ours: send the id of an event as it is.")
+    return place
+
+
+class RawTeller:
+    """Lines as they were written. Of a line that was redrawn, what stood last."""
+
+    def lines(self, job: Job, found: list[RawLine], after: Place) -> tuple[str, Place]:
+        shown = [line.text.rstrip("\r").rpartition("\r")[2] for line in found]
+        return "\n".join(shown), after.after(found[-1])
+
+    def state(self, job: Job) -> str:
+        return json.dumps({"status": job.state, "attempt": job.attempt})
 
 
 def _encoded(pieces: Iterator[str]) -> Iterator[bytes]:

@@ -43,8 +43,8 @@ SAID = {
     415: "The body's form cannot be read.",
     416: "No such range of bytes.",
     422: "A value is not valid; `problems` says where.",
-    503: "The site lacks what it takes; an operator can mend it.",
     502: "Another machine did not answer as it should.",
+    503: "The site cannot do it just now; `Retry-After`, if sent, says when to ask again.",
     507: "The storage is full or failing; nothing was kept.",
 }
 

@@ -268,6 +268,7 @@ def iso_time(value: object) -> str:
 
 
 def describe_seconds(seconds: float) -> str:
+    """static/js/sluice.js counts on in the same words."""
     # Two clocks may disagree by a little; a negative time would only confuse.
     seconds = max(seconds, 0)
     if seconds < 1:
@@ -290,6 +291,15 @@ def duration(value: object) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return describe_seconds(float(value))
     return ""
+
+
+@register.simple_tag
+def elapsed_seconds(started: object) -> str:
+    """How many seconds ago it began, for static/js/sluice.js to count on from; "" if it has not."""
+    begin = moment(started)
+    if begin is None:
+        return ""
+    return f"{max((dt.datetime.now(dt.UTC) - begin).total_seconds(), 0):.1f}"
 
 
 @register.simple_tag
@@ -354,7 +364,7 @@ class Line:
 
 @register.filter
 def numbered_lines(text: object, first: int = 1) -> list[Line]:
-    """Text as numbered lines for log.html and source.html, freed of terminal codes.
+    """Text as numbered lines for source.html, freed of terminal codes.
 
     A carriage return redraws a line in a terminal, so only what stood last is kept.
     """

@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from django.contrib import messages
 from django.db.models import Model, QuerySet
 from django.forms import BaseForm
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
 from django.views.decorators.http import require_http_methods
 from django_htmx.middleware import HtmxDetails
@@ -15,7 +15,7 @@ from django_htmx.middleware import HtmxDetails
 from accounts.models import User
 from pipelines import rules
 from pipelines.api.problems import status_of
-from pipelines.errors import Invalid, NotFound, SluiceError
+from pipelines.errors import Busy, Invalid, NotFound, SluiceError
 
 Given = ParamSpec("Given")
 Row = TypeVar("Row", bound=Model)
@@ -28,8 +28,8 @@ class PageRequest(HttpRequest):
     htmx: HtmxDetails
 
 
-View = Callable[Concatenate[PageRequest, Given], HttpResponse]
-Door = Callable[Concatenate[HttpRequest, Given], HttpResponse]
+View = Callable[Concatenate[PageRequest, Given], HttpResponseBase]
+Door = Callable[Concatenate[HttpRequest, Given], HttpResponseBase]
 
 
 def page(*methods: str) -> Callable[[View[Given]], Door[Given]]:
@@ -41,7 +41,9 @@ def page(*methods: str) -> Callable[[View[Given]], Door[Given]]:
 
     def decorate(view: View[Given]) -> Door[Given]:
         @wraps(view)
-        def door(request: HttpRequest, *args: Given.args, **kwargs: Given.kwargs) -> HttpResponse:
+        def door(
+            request: HttpRequest, *args: Given.args, **kwargs: Given.kwargs
+        ) -> HttpResponseBase:
             # The login middleware has seen to the user, and htmx's to the other field.
             arrived = cast(PageRequest, request)
             try:
@@ -65,7 +67,10 @@ def _refuse_nul(request: HttpRequest) -> None:
 
 def refusal(request: HttpRequest, error: SluiceError) -> HttpResponse:
     """A page that says what was refused and why, with the status that the API would answer."""
-    return render(request, "refused.html", {"error": error}, status=status_of(error))
+    response = render(request, "refused.html", {"error": error}, status=status_of(error))
+    if isinstance(error, Busy):
+        response["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def shown(

@@ -1,8 +1,10 @@
 """Pages of runs: start one, watch it, cancel it."""
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 
+from django.db.models import Count, Max
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -54,8 +56,13 @@ def run(request: PageRequest, slug: str, number: int) -> HttpResponse:
 
 @page("GET")
 def run_progress(request: PageRequest, slug: str, number: int) -> HttpResponse:
-    """The part of a run's page that moves. Once its forms must change too, the page is loaded."""
+    """The part of a run's page that moves, if it did.
+
+    Once its forms must change too, the page is loaded.
+    """
     found = _run(slug, number)
+    if request.GET.get("version") == _version(found):
+        return HttpResponse(status=204)  # To which htmx does nothing.
     context = _progress(found)
     response = render(request, "pipelines/_run_progress.html", context)
     if request.GET.get("seen") != context["seen"]:
@@ -109,9 +116,18 @@ def _progress(run: Run) -> dict[str, Any]:
         "stages": stages_of(run, jobs),
         "sources": pinned_sources(run),
         "artifacts": run.artifacts.select_related("bundle").order_by("pk"),
+        "version": _version(run),
         # Changes whenever the buttons on the page would.
         "seen": f"{'ended' if is_final else 'open'}-{'-'.join(str(job.pk) for job in waiting)}",
     }
+
+
+def _version(run: Run) -> str:
+    """Changes whenever the part that moves would; times that count on are not part of it."""
+    jobs = run.jobs.values_list("pk", "state", "attempt", "started_at", "finished_at", "error")
+    made = run.artifacts.aggregate(count=Count("pk"), last=Max("pk"))
+    facts = [run.state, run.error, run.started_at, run.finished_at, *jobs, *made.values()]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
 def job_address(run: Run, job: Job) -> str:
@@ -132,6 +148,7 @@ def stages_of(run: Run, jobs: Iterable[Job], current: Job | None = None) -> list
                     "name": job.name,
                     "state": job.state,
                     "duration": job.duration,
+                    "started_at": job.started_at,
                     "url": job_address(run, job),
                     "current": current is not None and job.pk == current.pk,
                 }

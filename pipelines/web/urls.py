@@ -41,6 +41,8 @@ urlpatterns = [
     # Jobs
     path(f"{JOB}/", jobs.job, name="job"),
     path(f"{JOB}/log/", jobs.job_log, name="job_log"),
+    path(f"{JOB}/stream/", jobs.job_stream, name="job_stream"),
+    path(f"{JOB}/download/", jobs.job_download, name="job_download"),
     path(f"{JOB}/pass/", jobs.job_pass, name="job_pass"),
     path(f"{JOB}/refuse/", jobs.job_refuse, name="job_refuse"),
     # Artifacts

@@ -194,6 +194,46 @@
     if (!document.hidden) refreshTimes(document);
   }, 30000);
 
+  // --- Elapsed times count on: the same words as the duration filter --------------
+
+  // Seconds that had passed at the first sight of an element, and when that was. The
+  // server's clock and this one need not agree.
+  const counted = new WeakMap();
+
+  function describeSeconds(seconds) {
+    if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+    if (seconds < 10) return `${seconds.toFixed(1).replace(/\.0$/, "")} s`;
+    const whole = Math.round(seconds);
+    const parts = [
+      [Math.floor(whole / 86400), "d"],
+      [Math.floor(whole / 3600) % 24, "h"],
+      [Math.floor(whole / 60) % 60, "min"],
+      [whole % 60, "s"],
+    ];
+    const shown = parts.filter(([amount]) => amount).map(([amount, unit]) => `${amount} ${unit}`);
+    return shown.slice(0, 2).join(" ") || "0 s";
+  }
+
+  function countOn() {
+    const now = performance.now();
+    for (const element of document.querySelectorAll("[data-elapsed]")) {
+      const begun = Number(element.dataset.elapsed);
+      if (element.dataset.elapsed === "" || Number.isNaN(begun)) continue;
+      if (!counted.has(element)) counted.set(element, now - begun * 1000);
+      element.textContent = describeSeconds((now - counted.get(element)) / 1000);
+    }
+  }
+
+  window.setInterval(() => {
+    if (!document.hidden) countOn();
+  }, 1000);
+
+  // --- What asks for news of itself rests while nobody looks ----------------------
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (document.hidden && event.detail.elt.matches("[data-live]")) event.preventDefault();
+  });
+
   // --- Menus close when one clicks elsewhere or presses Escape -------------------
 
   document.addEventListener("click", (event) => {
@@ -263,6 +303,7 @@
     for (const box of scope.querySelectorAll(FALLBACK)) box.required = false;
     showTheme(scope);
     refreshTimes(scope);
+    countOn();
   }
 
   prepare(document);

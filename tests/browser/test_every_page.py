@@ -36,7 +36,8 @@ NO_PAGES = {
     "promotion:version_recall", "promotion:promotion_withdraw", "promotion:promotion_retry",
     "pipelines:run_progress",
     "pipelines:definition_check", "pipelines:revision_choose",
-    "pipelines:run_cancel", "pipelines:job_log", "pipelines:job_pass", "pipelines:job_refuse",
+    "pipelines:run_cancel", "pipelines:job_log", "pipelines:job_stream", "pipelines:job_download",
+    "pipelines:job_pass", "pipelines:job_refuse",
     "pipelines:hook_make", "pipelines:hook_rotate", "pipelines:hook_remove",
     "accounts:token_issue", "accounts:token_revoke",
 }  # fmt: skip

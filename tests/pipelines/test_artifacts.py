@@ -337,7 +337,7 @@ def test_references_become_text_where_a_step_uses_them(site: Site) -> None:
     pipeline = make_pipeline(site.cast.ada, "refs", SAME_STAGE)
     run = work_off(runs.start(pipeline, by=site.cast.ada))
     assert run.state == ExecutionState.SUCCEEDED
-    log = "".join(run.jobs.get(key="use").log_chunks.values_list("text", flat=True))
+    log = "".join(chunk.text for chunk in run.jobs.get(key="use").log_chunks.all())
     artifact = run.artifacts.get()
     plain = artifacts.descriptor(artifact)["downloadUrl"]
     assert f"url={plain}?signature=" in log
