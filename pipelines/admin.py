@@ -15,6 +15,9 @@ from pipelines.models import (
     IdempotencyKey,
     Job,
     LogChunk,
+    Machine,
+    MachineGroup,
+    MachineResult,
     Pipeline,
     PushHook,
     Revision,
@@ -164,3 +167,27 @@ class PushHookAdmin(ReadOnlyAdmin[PushHook]):
     list_select_related = ("pipeline", "created_by", "last_run__pipeline")
     search_fields = ("pipeline__slug", "source", "last_why")
     exclude = ("sealed",)
+
+
+@admin.register(MachineGroup)
+class MachineGroupAdmin(ReadOnlyAdmin[MachineGroup]):
+    list_display = ("name", "connection", "description", "created_by", "created_at")
+    list_filter = ("created_at",)
+    list_select_related = ("connection", "created_by")
+    search_fields = ("name", "description", "connection__name")
+
+
+@admin.register(Machine)
+class MachineAdmin(ReadOnlyAdmin[Machine]):
+    list_display = ("group", "name", "host", "port", "fingerprint")
+    list_filter = ("group",)
+    list_select_related = ("group",)
+    search_fields = ("group__name", "name", "host")
+
+
+@admin.register(MachineResult)
+class MachineResultAdmin(ReadOnlyAdmin[MachineResult]):
+    list_display = ("job", "machine", "batch", "state", "attempt", "started_at", "finished_at")
+    list_filter = ("state",)
+    list_select_related = ("job__run__pipeline",)
+    search_fields = ("job__run__pipeline__slug", "machine", "host", "error")

@@ -12,11 +12,12 @@ from types import MappingProxyType
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
 from django.utils import timezone
 
 from accounts.models import User
 from pipelines import rules, sealing
-from pipelines.errors import Forbidden, Invalid, NameTaken
+from pipelines.errors import Conflict, Forbidden, Invalid, NameTaken
 from pipelines.models import ConnectionKind, Run, ServiceConnection
 from pipelines.models.pipeline import check_slug
 
@@ -123,7 +124,13 @@ def share(
 def remove(connection: ServiceConnection, *, by: User) -> None:
     """Forget the secret for ever. Runs that name it from then on fail and say so."""
     _require_owner(by, connection)
-    connection.delete()
+    try:
+        connection.delete()
+    except ProtectedError as error:
+        names = ", ".join(sorted(str(each) for each in error.protected_objects))
+        raise Conflict(
+            f"{connection.name} opens the machines of {names}. Remove them first."
+        ) from error
 
 
 def may_change(user: User, connection: ServiceConnection) -> bool:

@@ -186,7 +186,9 @@ class _Execution:
             log=self.log,
             call=call,
             why_stop=self._why_stop,
+            deadline=self.deadline,
             connection=self._connection,
+            variables=self.variables,
             environment=self.environment,
             path=self.path,
         )

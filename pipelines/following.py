@@ -14,7 +14,7 @@ from django.http import StreamingHttpResponse
 
 from pipelines import tails
 from pipelines.errors import TooManyFollowers
-from pipelines.models import ExecutionState, Job, LogChunk
+from pipelines.models import ExecutionState, Job, LogChunk, MachineResult
 from pipelines.tails import Place, RawLine
 
 #: A stream ends after so many seconds, and its reader comes back with the place it has got to.
@@ -24,6 +24,8 @@ HEARTBEAT = 15.0
 #: One event tells of lines with so many characters, or of one longer line.
 EVENT_SIZE = 64 * 1024
 EVENT_LINES = 500
+#: When one of these changes, the job's state is told anew.
+TELLING = ("state", "attempt", "log_since", "begun", "ended", "machines")
 RETRY = b"retry: 2000\n\n"
 
 
@@ -145,6 +147,12 @@ def _events(job_id: int, place: Place, teller: Teller) -> Generator[bytes, None,
 def _pulse(job_id: int) -> Mapping[str, Any] | None:
     """What changes whenever there is something to tell, by one query; None for no such job."""
     newest = LogChunk.objects.filter(job=OuterRef("pk"), attempt=OuterRef("attempt"))
+    told = (
+        MachineResult.objects.filter(job=OuterRef("pk"))
+        .order_by()
+        .values("job")
+        .annotate(told=Count("started_at") + Count("finished_at"))
+    )
     ends = newest.order_by("-sequence").annotate(until=F("sequence") + F("characters"))
     return (
         Job.objects.filter(pk=job_id)
@@ -152,14 +160,15 @@ def _pulse(job_id: int) -> Mapping[str, Any] | None:
             written=Subquery(ends.values("until")[:1], output_field=IntegerField()),
             begun=Count("steps__started_at"),
             ended=Count("steps__finished_at"),
+            machines=Subquery(told.values("told"), output_field=IntegerField()),
         )
-        .values("state", "attempt", "log_since", "written", "begun", "ended")
+        .values("state", "attempt", "log_since", "written", "begun", "ended", "machines")
         .first()
     )
 
 
 def _state_of(pulse: Mapping[str, Any]) -> list[Any]:
-    return [pulse[name] for name in ("state", "attempt", "log_since", "begun", "ended")]
+    return [pulse[name] for name in TELLING]
 
 
 def _batches(found: Iterator[RawLine]) -> Iterator[list[RawLine]]:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from pipelines.api import hooks, pipelines, runs
+from pipelines.api import hooks, machines, pipelines, runs
 
 RUN = "pipelines/<str:pipeline>/runs/<str:number>"
 JOB = f"{RUN}/jobs/<str:stage>/<str:job>"
@@ -52,5 +52,19 @@ urlpatterns = [
         "artifacts/<int:artifact>/download/",
         runs.ArtifactDownloadView.as_view(),
         name="artifact-download",
+    ),
+    # Machines
+    path("machine-groups/", machines.MachineGroupsView.as_view(), name="machine-groups"),
+    path("machine-groups/<str:group>/", machines.MachineGroupView.as_view(), name="machine-group"),
+    path(
+        "machine-groups/<str:group>/remove/",
+        machines.MachineGroupRemoveView.as_view(),
+        name="machine-group-remove",
+    ),
+    path("machine-groups/<str:group>/machines/", machines.MachinesView.as_view(), name="machines"),
+    path(
+        "machine-groups/<str:group>/machines/<str:machine>/remove/",
+        machines.MachineRemoveView.as_view(),
+        name="machine-remove",
     ),
 ]

@@ -7,6 +7,7 @@ from pipelines.models.gate import GateDecision
 from pipelines.models.hook import PushHook
 from pipelines.models.idempotency import IdempotencyKey
 from pipelines.models.log import LogChunk
+from pipelines.models.machine import Machine, MachineGroup, MachineResult, MachineState
 from pipelines.models.pipeline import Pipeline, Revision
 from pipelines.models.run import ExecutionState, Job, Run, Step, Trigger, stage_state
 from pipelines.models.runner import Runner
@@ -22,6 +23,10 @@ __all__ = [
     "IdempotencyKey",
     "Job",
     "LogChunk",
+    "Machine",
+    "MachineGroup",
+    "MachineResult",
+    "MachineState",
     "Pipeline",
     "PushHook",
     "Revision",

@@ -10,7 +10,7 @@ from pipelines.steps import (
     kubectl,
     setup_java,
 )
-from pipelines.steps.base import available, register, runner_of
+from pipelines.steps.base import StepContext, available, register, runner_of
 
 __all__ = ["available", "register", "register_own", "runner_of"]
 
@@ -25,3 +25,11 @@ def register_own() -> None:
     register("DockerBuildPushACR", docker_build_push.run_acr)
     register("KubectlApply", kubectl.apply)
     register("KubectlSetImage", kubectl.set_image)
+    register("VMDeploy", _vm_deploy)
+
+
+def _vm_deploy(context: StepContext) -> None:
+    # SSH takes a second to import, which only workers that deploy should wait for.
+    from pipelines.steps import vm_deploy
+
+    vm_deploy.run(context)

@@ -59,8 +59,12 @@ class StepContext:
     call: Caller
     #: Why the step must end now (it was cancelled, or its time is up), or an empty text.
     why_stop: Callable[[], str]
+    #: When the job's time is up, in monotonic seconds; `call` looks at it by itself.
+    deadline: float
     #: Opens a service connection by name and kind; from then on its secrets are masked in the log.
     connection: Callable[[str, str], Opened]
+    #: The run's variables, which programs that `call` runs get by themselves.
+    variables: Mapping[str, str]
     #: What the steps after this one find in their environment, besides variables.
     environment: dict[str, str]
     #: Folders that the steps after this one find in front of their PATH.

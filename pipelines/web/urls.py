@@ -5,13 +5,24 @@ No pipeline's id begins with a hyphen, so /-/ is free for pages of the list itse
 
 from django.urls import path
 
-from pipelines.web import artifacts, editor, hooks, jobs, language, pipelines, revisions, runs
+from pipelines.web import (
+    artifacts,
+    editor,
+    hooks,
+    jobs,
+    language,
+    machines,
+    pipelines,
+    revisions,
+    runs,
+)
 
 app_name = "pipelines"
 
 PIPELINE = "<str:slug>"
 RUN = f"{PIPELINE}/runs/<int:number>"
 JOB = f"{RUN}/jobs/<str:stage>/<str:job>"
+MACHINES = "-/machines/<str:group>"
 
 urlpatterns = [
     # Pipelines
@@ -47,4 +58,11 @@ urlpatterns = [
     path(f"{JOB}/refuse/", jobs.job_refuse, name="job_refuse"),
     # Artifacts
     path("-/artifacts/<int:artifact_id>/", artifacts.artifact, name="artifact"),
+    # Machines
+    path("-/machines/", machines.machine_group_list, name="machine_group_list"),
+    path("-/machines/-/new/", machines.machine_group_new, name="machine_group_new"),
+    path(f"{MACHINES}/", machines.machine_group, name="machine_group"),
+    path(f"{MACHINES}/add/", machines.machine_add, name="machine_add"),
+    path(f"{MACHINES}/remove/", machines.machine_group_remove, name="machine_group_remove"),
+    path(f"{MACHINES}/<str:machine>/remove/", machines.machine_remove, name="machine_remove"),
 ]

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.api.conftest import GATED, IMAGE, Things
+from tests.pipelines.connected import HOST_KEY
 
 RUN = "/api/v1/pipelines/{pipeline}/runs/{number}/"
 JOB = RUN + "jobs/{stage}/{job}/"
@@ -59,6 +60,7 @@ ITEM = {"repository": "apps", "package": "app", "version": "1.1.0"}
 DECISION = {"plan_digest": "{plan_digest}", "comment": "Looks right."}
 GATED_RUN = {"pipeline": "gated_pipeline", "number": "gated"}
 
+MACHINES = "/api/v1/machine-groups/"
 HOOKED = {"pipeline": "hooked_pipeline"}
 
 #: Open to everybody, so that nobody may or may not: test_deliveries is about it.
@@ -108,6 +110,19 @@ CALLS = [
     Call("POST", JOB + "refuse/", 200, STARTERS - {"production"}, instead=GATED_RUN),
     Call("GET", "/api/v1/artifacts/{artifact}/", 200),
     Call("GET", "/api/v1/artifacts/{artifact}/download/", 200),
+    # Machines
+    Call("GET", MACHINES, 200),
+    Call("POST", MACHINES, 201, REPORTERS, {"name": "new", "connection": "web-key"}),
+    Call("GET", MACHINES + "{group}/", 200),
+    Call("POST", MACHINES + "{group}/remove/", 200, REPORTERS),
+    Call(
+        "POST",
+        MACHINES + "{group}/machines/",
+        201,
+        REPORTERS,
+        {"name": "web2", "host": "web2.example.com", "host_key": HOST_KEY},
+    ),
+    Call("POST", MACHINES + "{group}/machines/{machine}/remove/", 200, REPORTERS),
     # Repositories and versions
     Call("GET", "/api/v1/repositories/", 200),
     Call("POST", "/api/v1/repositories/", 201, WRITERS | {"admin"}, {"name": "tools"}),

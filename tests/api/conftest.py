@@ -14,6 +14,7 @@ from promotion import publishing, selection
 from promotion.models import Promotion, PromotionState, Selection, Version
 from tests.api.caller import Api, token_for
 from tests.cast import Site, external_run, make_pipeline, make_site, work_off
+from tests.pipelines.connected import make_known_group
 
 GATED = """
 stages:
@@ -100,6 +101,8 @@ class Things:
             "gated_pipeline": "gated",
             "hooked_pipeline": "hooked",
             "source": "repo",
+            "group": "web",
+            "machine": "web1",
             "published": self.version.artifact_id,
         }
 
@@ -131,6 +134,7 @@ def make_things() -> Things:
         external, artifacts.Place("build", "build", "upload"), "app", [kept], by=cast.ada
     )
     hooks.make(make_pipeline(cast.ada, "hooked", HOOKED), "repo", by=cast.ada)
+    make_known_group(site)
     return Things(
         site=site,
         external=external,

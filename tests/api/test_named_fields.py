@@ -6,10 +6,22 @@ from typing import Any
 import pytest
 
 from tests.api.caller import Api
-from tests.api.calls import CALLS, ENVIRONMENT, HOOKS, PACKAGE, PROMOTION, RUN, VERSION, Call
+from tests.api.calls import (
+    CALLS,
+    ENVIRONMENT,
+    HOOKS,
+    MACHINES,
+    PACKAGE,
+    PROMOTION,
+    RUN,
+    VERSION,
+    Call,
+)
 from tests.api.conftest import People, Things
 
 PIPELINE = {"id", "name", "revision", "yaml", "last_run"}
+A_GROUP = {"name", "connection", "description", "machines", "created_by", "created_at"}
+A_MACHINE = {"name", "host", "port", "host_key", "fingerprint"}
 A_HOOK = {"pipeline", "source", "url", "changed_at", "last"}
 A_RUN = {
     "pipeline", "number", "status", "trigger", "revision", "sources", "stages", "started_at",
@@ -56,6 +68,12 @@ FIELDS: dict[tuple[str, str], set[str]] = {
     ("POST", RUN + "jobs/{stage}/{job}/pass/"): A_RUN,
     ("POST", RUN + "jobs/{stage}/{job}/refuse/"): A_RUN,
     ("GET", "/api/v1/artifacts/{artifact}/"): ARTIFACT,
+    ("GET", MACHINES): A_GROUP,
+    ("POST", MACHINES): A_GROUP,
+    ("GET", MACHINES + "{group}/"): A_GROUP,
+    ("POST", MACHINES + "{group}/remove/"): A_GROUP,
+    ("POST", MACHINES + "{group}/machines/"): A_MACHINE,
+    ("POST", MACHINES + "{group}/machines/{machine}/remove/"): A_MACHINE,
     ("GET", "/api/v1/repositories/"): REPOSITORY,
     ("POST", "/api/v1/repositories/"): REPOSITORY,
     ("GET", "/api/v1/repositories/{repository}/"): REPOSITORY,

@@ -11,13 +11,14 @@ from accounts import urls as accounts_urls
 from accounts.models import Role, User
 from pipelines import definitions, runs
 from pipelines.logs import LogWriter
-from pipelines.models import ExecutionState, Job
+from pipelines.models import ExecutionState, Job, MachineResult
 from pipelines.web import urls as pipelines_urls
 from promotion import promoting, publishing, selection
 from promotion.models import Promotion
 from promotion.web import urls as promotion_urls
 from tests.browser.conftest import Window, Windows
 from tests.cast import YAML, Site, make_artifact, make_pipeline, make_site, work_off
+from tests.pipelines.connected import make_known_group
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]
 
@@ -30,6 +31,20 @@ stages:
         steps:
           say_step: {step: Command, with: {run: echo passed}}
 """
+DEPLOYS = """
+stages:
+  deploy_stage:
+    jobs:
+      deploy_job:
+        component: VMDeploy
+        with:
+          artifact: $[sources.app]
+          machineGroup: web
+          artifactDownloadPath: /srv/app.tgz
+          run: sh /srv/deploy.sh
+sources:
+  app: {type: packages, repo: apps, artifact: app, version: 1.0.0}
+"""
 #: Answered by a part of a page, or only to POST.
 NO_PAGES = {
     "promotion:promotion_progress", "promotion:promotion_approve", "promotion:promotion_reject",
@@ -38,6 +53,7 @@ NO_PAGES = {
     "pipelines:definition_check", "pipelines:revision_choose",
     "pipelines:run_cancel", "pipelines:job_log", "pipelines:job_stream", "pipelines:job_download",
     "pipelines:job_pass", "pipelines:job_refuse",
+    "pipelines:machine_remove", "pipelines:machine_group_remove",
     "pipelines:hook_make", "pipelines:hook_rotate", "pipelines:hook_remove",
     "accounts:token_issue", "accounts:token_revoke",
 }  # fmt: skip
@@ -86,10 +102,25 @@ class Shop:
         runs.start(site.pipeline, by=cast.ada)
         external = runs.report(site.pipeline, by=cast.ada, url="https://ci.example/1")
         runs.finish(external, ExecutionState.FAILED, by=cast.ada)
+        make_known_group(site)
+        self._deploys = self._deployed()
         definitions.revise(site.pipeline, YAML + "# and more\n", by=cast.ada)
         writer = LogWriter(Job.objects.get(run=self.gated))
         writer.write(b"\x1b[31mred\x1b[0m <b>not bold</b>\n" * 40)
         writer.flush()
+
+    def _deployed(self) -> list[object]:
+        """A job that got to one of its two machines, and what its address names."""
+        run = runs.start(
+            make_pipeline(self.site.cast.ada, "deploys", DEPLOYS), by=self.site.cast.ada
+        )
+        job = Job.objects.get(run=run)
+        for position, state in enumerate(("failed", "skipped"), start=1):
+            MachineResult.objects.create(
+                job=job, machine=f"web{position}", host="web.example.com", port=22, attempt=1,
+                position=position, batch=position, state=state, error="It cannot be reached.",
+            )  # fmt: skip
+        return ["deploys", run.number, job.stage, job.key]
 
     def pages(self) -> dict[str, str]:
         """The address of each page that has one to show."""
@@ -125,6 +156,10 @@ class Shop:
             "pipelines:run_start": ["app"],
             "pipelines:run": ["gated", self.gated.number],
             "pipelines:job": job,
+            "pipelines:machine_group_list": [],
+            "pipelines:machine_group_new": [],
+            "pipelines:machine_group": ["web"],
+            "pipelines:machine_add": ["web"],
             "pipelines:artifact": [self.artifact.pk],
             "accounts:account": [],
         }
@@ -133,6 +168,7 @@ class Shop:
         } | {
             "a completed promotion": reverse("promotion:promotion", args=[self._completed]),
             "a recalled version": reverse("promotion:version", args=[*app, "0.9.0"]),
+            "a job that deploys": reverse("pipelines:job", args=self._deploys),
             "a running run": reverse("pipelines:run", args=["app", self._queued]),
         }
 

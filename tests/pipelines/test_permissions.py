@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import pytest
 
 from accounts.models import Role, User
-from pipelines import artifacts, blobs, definitions, hooks, rules, runs
+from pipelines import artifacts, blobs, definitions, hooks, machines, rules, runs
 from pipelines.errors import Forbidden
 from pipelines.models import ExecutionState, Job
 from tests.cast import ROLES, YAML, Site, external_run, make_pipeline, work_off
+from tests.pipelines.connected import HOST_KEY, connect, make_group, make_known_group
 from tests.pipelines.pushes.hooking import HOOKED
 from tests.world import refused, world
 
@@ -109,6 +110,28 @@ def _rotate_hook(site: Site) -> Act:
     return lambda by: hooks.rotate(hook, by=by)
 
 
+def _make_group(site: Site) -> Act:
+    connection = connect(site, "web-key", "ssh", {"private_key": "a key"}, username="deploy")
+    return lambda by: machines.create_group("web", connection, by=by)
+
+
+def _remove_group(site: Site) -> Act:
+    group = make_known_group(site)
+    return lambda by: machines.remove_group(group, by=by)
+
+
+def _add_machine(site: Site) -> Act:
+    group = make_group(site)
+    return lambda by: machines.add_machine(
+        group, "web1", "web1.example.com", by=by, host_key=HOST_KEY
+    )
+
+
+def _remove_machine(site: Site) -> Act:
+    machine = make_known_group(site).machines.get()
+    return lambda by: machines.remove_machine(machine, by=by)
+
+
 def _remove_hook(site: Site) -> Act:
     hook, _ = hooks.make(make_pipeline(site.cast.ada, "hooked", HOOKED), "repo", by=site.cast.ada)
     return lambda by: hooks.remove(hook, by=by)
@@ -120,6 +143,10 @@ MATRIX = {
     "revise a pipeline": Row("pipeline.write", WRITERS, _revise),
     "make a push hook": Row("pipeline.write", WRITERS, _make_hook),
     "rotate a push hook": Row("pipeline.write", WRITERS, _rotate_hook),
+    "make a machine group": Row("connection.write", WRITERS, _make_group),
+    "remove a machine group": Row("connection.write", WRITERS, _remove_group),
+    "add a machine": Row("connection.write", WRITERS, _add_machine),
+    "remove a machine": Row("connection.write", WRITERS, _remove_machine),
     "remove a push hook": Row("pipeline.write", WRITERS, _remove_hook),
     "start a run": Row("run.start", STARTERS, _start),
     "cancel a run": Row("run.cancel", STARTERS, _cancel),

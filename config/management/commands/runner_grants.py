@@ -14,19 +14,22 @@ READS = (
     *("pipelines.Step", "pipelines.Artifact", "pipelines.ArtifactFile", "pipelines.Blob"),
     *("pipelines.LogChunk", "pipelines.Runner", "pipelines.ServiceConnection"),
     "pipelines.ServiceConnection_shared_with",
+    *("pipelines.MachineGroup", "pipelines.Machine", "pipelines.MachineResult"),
+    "pipelines.GateDecision",
     *("promotion.Repository", "promotion.Package", "promotion.Version", "promotion.VersionFile"),
     *("auth.Group", "accounts.User_groups"),
 )
 #: What it may add.
 ADDS = (
     *("pipelines.LogChunk", "pipelines.Artifact", "pipelines.ArtifactFile", "pipelines.Blob"),
-    "pipelines.Runner",
+    *("pipelines.Runner", "pipelines.MachineResult"),
 )
 #: What it may change: whole rows, or only some columns of them. A lock needs one column.
 CHANGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("pipelines.Job", ()),
     ("pipelines.Step", ()),
     ("pipelines.Runner", ()),
+    ("pipelines.MachineResult", ()),
     ("pipelines.LogChunk", ()),
     ("pipelines.Run", ("lease_until",)),
     ("pipelines.ServiceConnection", ("last_used_at",)),
