@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 from django.test import override_settings
 
-from pipelines import artifacts, builders, runs
+from pipelines import artifacts, blobs, builders, containers, runs
 from pipelines.models import Artifact, ExecutionState, Run
 from tests.cast import Site, make_pipeline, work_off
 from tests.parts import buildah, git_server, java, kubectl, kubernetes, registry
 from tests.parts.git_server import GitServer
 from tests.parts.kubernetes import Cluster
 from tests.parts.registry import PASSWORD, USER
+from tests.parts.ssh_server import HERE
+from tests.parts.ssh_server import USER as MACHINE_USER
 from tests.pipelines.connected import connect
+from tests.pipelines.deploying import prepared
 from tests.pipelines.test_setup_java import open_to_all
 from tests.pipelines.working import job_of, log_of
 
@@ -125,10 +128,61 @@ stages:
         steps:{KUBECTL}
 """
 
+ACROSS_STAGES = f"""{SOURCE}
+stages:
+  build_stage:
+    name: Build Stage
+    jobs:
+      build_job:
+        name: Build Job{ON}
+        steps:
+          setup_java_step:
+            name: Setup Java SDK
+            step: SetupJava
+            with:
+              jdkVersion: "1.8"
+              mavenVersion: "3.5.2"
+          command_step:
+            name: Execute Command
+            step: Command
+            with:
+              run: |
+                mvn -B clean package -Dmaven.test.skip=true -Dautoconfig.skip
+          upload_artifact_step:
+            name: Artifact Upload
+            step: ArtifactUpload
+            with:
+              uploadType: flowPublic
+              artifact: "Artifacts_${{PIPELINE_ID}}"
+              filePath:
+                - target/
+  deploy_stage:
+    name: Deploy Stage
+    jobs:
+      deploy_job:
+        name: VM Deploy Job
+        component: VMDeploy
+        with:
+          artifact: $[stages.build_stage.build_job.upload_artifact_step.artifacts.default]
+          machineGroup: web
+          artifactDownloadPath: {HERE}/app/package.tgz
+          executeUser: {MACHINE_USER}
+          run: |
+            mkdir -p {HERE}/application/
+            tar zxvf {HERE}/app/package.tgz -C {HERE}/application/
+            sh {HERE}/application/deploy.sh restart
+"""
+
 
 @pytest.fixture
-def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A worker that has buildah, kubectl, Java and Maven, and lets jobs for containers in."""
+def worker(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """A worker that has buildah, kubectl, Java and Maven, and lets jobs for containers in.
+
+    It has no engine for containers: the documented image is to be had in one network only.
+    """
+    monkeypatch.setattr(containers, "engine", lambda: None)
     tools = open_to_all(tmp_path_factory.mktemp("java"))
     with override_settings(
         ALLOWED_NETWORKS=(ip_network("127.0.0.0/8"),),
@@ -222,3 +276,28 @@ def test_an_image_goes_from_one_pipeline_to_the_other_that_its_success_starts(
     assert work_off(second).state == S.SUCCEEDED, whole_log(second)
     assert second.sources["pipeline_a"]["run"] == first.number
     assert deployed(cluster) == Artifact.objects.get(run=first).image
+
+
+def test_files_go_from_stage_to_stage_and_onto_machines(
+    site: Site, code: GitServer, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    definition = filled(ACROSS_STAGES, code, "")
+    with prepared(site, tmp_path_factory.mktemp("machines")) as ground:
+        for name in ("one", "two"):
+            ground.machine(name)
+        pipeline = make_pipeline(site.cast.ada, "shop", definition)
+        run = work_off(runs.start(pipeline, by=site.cast.ada))
+    assert run.state == S.SUCCEEDED, whole_log(run)
+    made = Artifact.objects.select_related("bundle").get(run=run)
+    described = artifacts.descriptor(made)
+    assert list(described) == ["artifact", "type", "downloadUrl", "md5"]
+    assert (described["artifact"], described["type"]) == ("Artifacts_shop", "flowPublic")
+    assert made.bundle is not None
+    assert described["md5"] == made.bundle.md5
+    log = log_of(run, "deploy_job")
+    assert log.count("deployed restart") == 2
+    assert "-Dmaven.test.skip=true" in "".join(
+        blobs.open_blob(file.blob).read().decode()
+        for file in made.files.all()
+        if file.path == "mvn.args"
+    )
