@@ -295,8 +295,7 @@ def test_files_go_from_stage_to_stage_and_onto_machines(
     assert described["md5"] == made.bundle.md5
     log = log_of(run, "deploy_job")
     assert "one: deployed restart\n" in log
-    assert "-Dmaven.test.skip=true" in "".join(
-        blobs.open_blob(file.blob).read().decode()
-        for file in made.files.all()
-        if file.path == "mvn.args"
-    )
+    arguments = made.files.select_related("blob").get(path="mvn.args")
+    with blobs.open_blob(arguments.blob) as stream:
+        said = stream.read().decode()
+    assert said == "-B clean package -Dmaven.test.skip=true -Dautoconfig.skip\n"
