@@ -16,7 +16,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     # Pages
     path("", include("promotion.web.urls")),
-    path("pipelines/", include("pipelines.web.urls")),
+    path("", include("pipelines.web.urls")),
     path(
         "style/",
         staff_member_required(TemplateView.as_view(template_name="style_guide.html")),

@@ -12,35 +12,17 @@ from types import MappingProxyType
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import ProtectedError
+from django.db.models import ProtectedError, QuerySet
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 
 from accounts.models import User
 from pipelines import rules, sealing
-from pipelines.errors import Conflict, Forbidden, Invalid, NameTaken
+from pipelines.credentials import WITH_HOST, checked_secrets, checked_settings
+from pipelines.errors import Forbidden, Invalid, NameTaken, NotFound, WrongState
+from pipelines.hosts import host_of, is_same_host
 from pipelines.models import ConnectionKind, Run, ServiceConnection
 from pipelines.models.pipeline import check_slug
-
-K = ConnectionKind
-
-#: What each kind holds: its secrets, and what of it is shown. The first secret of each is needed.
-SECRETS: Mapping[str, tuple[str, ...]] = {
-    K.GIT: ("password",),
-    K.REGISTRY: ("password",),
-    K.KUBERNETES: ("kubeconfig",),
-    K.SSH: ("private_key", "passphrase"),
-    K.S3: ("secret_key",),
-}
-SHOWN: Mapping[str, tuple[str, ...]] = {
-    K.GIT: ("username",),
-    K.REGISTRY: ("username",),
-    K.KUBERNETES: (),
-    K.SSH: ("username",),
-    K.S3: ("access_key", "bucket", "region"),
-}
-#: Kinds whose secret goes to one host alone, which must be named.
-WITH_HOST = frozenset({K.GIT, K.REGISTRY, K.S3})
-LONGEST_SECRET = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +39,7 @@ class Opened:
 
 
 # ---- Make and change ---------------------------------------------------------------------------
+@sensitive_variables()
 def create(
     name: str,
     kind: str,
@@ -76,8 +59,6 @@ def create(
         raise Invalid(f"“{name[:80]}” cannot name a connection. {error.message}") from error
     if kind not in ConnectionKind.values:
         raise Invalid(f"A connection's kind is one of: {', '.join(ConnectionKind.values)}.")
-    if kind in WITH_HOST and not host.strip():
-        raise Invalid("Name the host that the secret is for: it is sent to no other.")
     now = timezone.now()
     try:
         with transaction.atomic():
@@ -85,10 +66,10 @@ def create(
                 name=name,
                 kind=kind,
                 team=team,
-                description=description[:200],
-                host=host.strip().lower(),
-                settings=_checked(kind, SHOWN[kind], settings or {}, "setting"),
-                sealed=sealing.seal(_checked_secrets(kind, secrets)),
+                description=description.strip()[:200],
+                host=_checked_host(kind, host),
+                settings=checked_settings(kind, settings or {}),
+                sealed=sealing.seal(checked_secrets(kind, secrets)),
                 created_by=by,
                 created_at=now,
                 changed_at=now,
@@ -97,40 +78,81 @@ def create(
         raise NameTaken(f"There is a connection “{name}” already. Choose another name.") from error
 
 
+def _checked_host(kind: str, host: str) -> str:
+    if kind not in WITH_HOST:
+        if host.strip():
+            raise Invalid(f"A {kind} connection is for no one host: leave it empty.")
+        return ""
+    if not host.strip():
+        raise Invalid("Name the host that the secret is for: it is sent to no other.")
+    return host_of(host)
+
+
+@sensitive_variables()
 def replace_secrets(
     connection: ServiceConnection, secrets: Mapping[str, str], *, by: User
 ) -> ServiceConnection:
     """Put new secrets in the place of the old ones; runs use them from their next step on."""
-    _require_owner(by, connection)
-    connection.sealed = sealing.seal(_checked_secrets(connection.kind, secrets))
-    connection.changed_at = timezone.now()
-    connection.save(update_fields=["sealed", "changed_at"])
-    return connection
+    with transaction.atomic():
+        locked = _locked(connection)
+        _require_owner(by, locked)
+        locked.sealed = sealing.seal(checked_secrets(locked.kind, secrets))
+        locked.changed_at = timezone.now()
+        locked.save(update_fields=["sealed", "changed_at"])
+    return locked
 
 
 def share(
     connection: ServiceConnection, teams: Iterable[Group], *, by: User, with_all: bool = False
 ) -> ServiceConnection:
     """Say which teams' pipelines may use it, besides its own team's. Those not named lose it."""
-    _require_owner(by, connection)
     with transaction.atomic():
-        connection.shared_with.set(teams)
-        connection.is_shared_with_all = with_all
-        connection.changed_at = timezone.now()
-        connection.save(update_fields=["is_shared_with_all", "changed_at"])
-    return connection
+        locked = _locked(connection)
+        _require_owner(by, locked)
+        locked.shared_with.set(team for team in teams if team.pk != locked.team_id)
+        locked.is_shared_with_all = with_all
+        locked.changed_at = timezone.now()
+        locked.save(update_fields=["is_shared_with_all", "changed_at"])
+    return locked
 
 
 def remove(connection: ServiceConnection, *, by: User) -> None:
     """Forget the secret for ever. Runs that name it from then on fail and say so."""
-    _require_owner(by, connection)
-    try:
-        connection.delete()
-    except ProtectedError as error:
-        names = ", ".join(sorted(str(each) for each in error.protected_objects))
-        raise Conflict(
-            f"{connection.name} opens the machines of {names}. Remove them first."
-        ) from error
+    with transaction.atomic():
+        locked = _locked(connection)
+        _require_owner(by, locked)
+        try:
+            locked.delete()
+        except ProtectedError as error:
+            users = sorted(str(each) for each in error.protected_objects)
+            raise WrongState(
+                f"{locked.name} is still used by {', '.join(users[:10])}. Give them another "
+                "connection first.",
+                current=users,
+            ) from error
+
+
+def _locked(connection: ServiceConnection) -> ServiceConnection:
+    """The row as it is now; nobody opens or changes it until the transaction ends."""
+    rows = ServiceConnection.objects.select_for_update(of=("self",)).select_related("team")
+    row = rows.filter(pk=connection.pk).first()
+    if row is None:
+        raise NotFound(f"The connection {connection.name} has been removed.")
+    return row
+
+
+# ---- Who may -----------------------------------------------------------------------------------
+def visible_to(user: User) -> "QuerySet[ServiceConnection]":
+    """What a person may know of: what they may use, and everything for an operator of the site."""
+    rows = ServiceConnection.objects.defer("sealed").select_related("team", "created_by")
+    if user.is_superuser and user.is_active:
+        return rows
+    return rows.filter(pk__in=ServiceConnection.objects.usable_by(user).values("pk"))
+
+
+def teams_of(user: User) -> "QuerySet[Group]":
+    """The teams for which a person may make connections."""
+    return (Group.objects.all() if user.is_superuser else user.groups.all()).order_by("name")
 
 
 def may_change(user: User, connection: ServiceConnection) -> bool:
@@ -151,66 +173,103 @@ def _require_owner(by: User, connection: ServiceConnection) -> None:
     _require_member(by, connection.team)
 
 
-def _checked_secrets(kind: str, secrets: Mapping[str, str]) -> dict[str, str]:
-    checked = _checked(kind, SECRETS[kind], secrets, "secret")
-    needed = SECRETS[kind][0]
-    if not checked.get(needed):
-        raise Invalid(f"A {kind} connection needs its {needed}.")
-    return checked
-
-
-def _checked(
-    kind: str, known: tuple[str, ...], given: Mapping[str, str], noun: str
-) -> dict[str, str]:
-    for key, value in given.items():
-        if key not in known:
-            has = ", ".join(known) or "none"
-            raise Invalid(f"A {kind} connection has no {noun} “{key[:40]}”. It has: {has}.")
-        if not isinstance(value, str) or "\x00" in value or len(value) > LONGEST_SECRET:
-            raise Invalid(f"The {noun} {key} is a text of at most {LONGEST_SECRET} characters.")
-    return {key: value for key, value in given.items() if value}
+def _may_use(person: User, connection: ServiceConnection) -> bool:
+    """Whoever has lost every role has lost the use of this, too, whatever teams they are in."""
+    usable = ServiceConnection.objects.filter(pk=connection.pk).usable_by(person)
+    return rules.may(person, "view") and usable.exists()
 
 
 # ---- Use ---------------------------------------------------------------------------------------
+@sensitive_variables()
 def open_for(run: Run, name: str, kind: str) -> Opened:
-    """The connection `name` with its secrets, for a step of `run`; Forbidden or Invalid if not."""
-    author, starter = run.revision.created_by, run.started_by
-    connection = ServiceConnection.objects.select_related("team").filter(name=name).first()
-    if connection is None:
-        raise Invalid(
-            f"There is no service connection “{name[:64]}”. Make one under Connections, or name "
-            "another in the definition."
-        )
-    if connection.kind != kind:
-        raise Invalid(
-            f"The service connection {name} is a {connection.get_kind_display().lower()}; this "
-            f"needs one of kind {kind}."
-        )
-    usable = ServiceConnection.objects.filter(pk=connection.pk)
-    for person, what in ((author, "wrote the definition"), (starter, "started the run")):
-        if not (person.is_active and usable.usable_by(person).exists()):
-            raise Forbidden(
-                f"{person.username}, who {what}, may not use the service connection {name}. "
-                f"Somebody of the team {connection.team.name} can share it."
+    """The connection `name` with its secrets, for a step of `run`; Forbidden or Invalid if not.
+
+    A run may last for hours, so who may use it is read anew, with the connection's row locked:
+    once sharing has ended, nothing opens it any more.
+    """
+    author, starter = run.revision.created_by_id, run.started_by_id
+    # A runner on another machine reads no more of people than this.
+    known = User.objects.only("username", "roles", "is_active", "is_superuser")
+    people = known.in_bulk({author, starter})
+    with transaction.atomic():
+        rows = ServiceConnection.objects.select_for_update(of=("self",)).select_related("team")
+        connection = rows.filter(name=name).first()
+        _require_use(connection, name, author=people[author], starter=people[starter])
+        assert connection is not None, "nobody may use what does not exist"
+        if connection.kind != kind:
+            raise Invalid(
+                f"The service connection {name} is of kind {connection.kind}; this needs one of "
+                f"kind {kind}."
             )
-    ServiceConnection.objects.filter(pk=connection.pk).update(last_used_at=timezone.now())
+        now = timezone.now()
+        ServiceConnection.objects.filter(pk=connection.pk).update(last_used_at=now)
     return Opened(
         name=connection.name,
         kind=connection.kind,
         host=connection.host,
-        settings=dict(connection.settings),
-        secrets=sealing.unseal(connection.sealed),
+        settings=MappingProxyType(dict(connection.settings)),
+        secrets=MappingProxyType(sealing.unseal(connection.sealed)),
     )
 
 
+def _require_use(
+    connection: ServiceConnection | None, name: str, *, author: User, starter: User
+) -> None:
+    """Refuse unless both may use the connection.
+
+    A definition must not be a way to ask which connections there are: while its author may not
+    use one, it is answered as if there were none.
+    """
+    if connection is None or not _may_use(author, connection):
+        raise Forbidden(
+            f"There is no service connection “{name[:64]}” that {author.username}, who wrote the "
+            "definition, may use. Make one under Connections, or have its team share it."
+        )
+    if not _may_use(starter, connection):
+        raise Forbidden(
+            f"{starter.username}, who started the run, may not use the service connection {name}. "
+            f"Somebody of the team {connection.team.name} can share it."
+        )
+
+
+def require_host(opened: Opened, address: str) -> None:
+    """Refuse unless `address`, a URL or a host, is where the connection's secret may be sent."""
+    try:
+        fits = is_same_host(opened.host, address)
+    except Invalid as error:
+        raise Invalid(
+            f"The service connection {opened.name} is for {opened.host}, and its secret is sent "
+            f"to no other host. {error.detail}"
+        ) from error
+    if not fits:
+        raise Invalid(
+            f"The service connection {opened.name} is for {opened.host}, not for "
+            f"{host_of(address)}. Its secret is sent to no other host."
+        )
+
+
+# ---- Keys --------------------------------------------------------------------------------------
 def rotate_keys() -> int:
-    """Encrypt every connection anew with the first key; how many there were."""
-    count = 0
-    for pk in list(ServiceConnection.objects.values_list("pk", flat=True)):
+    """Encrypt every connection anew with the first key; how many there were.
+
+    Raises Unsealable once all others are done, naming those that no key can read.
+    """
+    count, unreadable = 0, []
+    for pk in list(ServiceConnection.objects.order_by("name").values_list("pk", flat=True)):
         with transaction.atomic():
             row = ServiceConnection.objects.select_for_update().filter(pk=pk).first()
-            if row is not None:
+            if row is None:
+                continue
+            try:
                 row.sealed = sealing.reseal(row.sealed)
-                row.save(update_fields=["sealed"])
-                count += 1
+            except sealing.Unsealable:
+                unreadable.append(row.name)
+                continue
+            row.save(update_fields=["sealed"])
+            count += 1
+    if unreadable:
+        raise sealing.Unsealable(
+            f"{count} could be encrypted anew, but no key reads: {', '.join(unreadable)}. Put the "
+            "key that they were sealed with behind the new one, or replace their secrets."
+        )
     return count

@@ -122,12 +122,7 @@ def _remote(
     if not name:
         return Remote(endpoint)
     opened = connection(name, ConnectionKind.GIT)
-    host = urlsplit(endpoint).netloc.rpartition("@")[2].lower()
-    if opened.host != host:
-        raise Invalid(
-            f"The service connection {name} is for {opened.host}, not for {host or endpoint}. "
-            "Its secret is sent to no other host."
-        )
+    connections.require_host(opened, endpoint)
     pair = f"{opened.settings.get('username', 'git')}:{opened.secrets['password']}"
     return Remote(endpoint, f"Authorization: Basic {b64encode(pair.encode()).decode()}")
 

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,9 +13,11 @@ from django.db import close_old_connections, connection
 from django.utils import timezone
 
 from pipelines import builders, containers, isolation, queue
-from pipelines.models import Runner
+from pipelines.models import ExecutionState, Job, Runner
 
 log = logging.getLogger(__name__)
+
+WhyNobody = Callable[[str], str]
 
 #: After this long a runner that fell silent is no longer shown.
 FORGOTTEN = timedelta(days=1)
@@ -99,6 +102,14 @@ def why_nobody(group: str) -> str:
     served = sorted({each for runner in alive for each in runner.groups})
     wanted = f"the group “{group}”" if group else "jobs without a group"
     return f"No connected runner serves {wanted}. They serve: {', '.join(served)}."
+
+
+def why_held(job: Job, why_nobody: WhyNobody = why_nobody) -> str:
+    """Why a job that has not ended does not go on, as a sentence; empty where nothing holds it."""
+    if job.waits_for:
+        return job.waits_for
+    is_sent_off = job.state == ExecutionState.QUEUED and job.dispatched_at is not None
+    return why_nobody(job.group) if is_sent_off else ""
 
 
 def forget_silent() -> None:

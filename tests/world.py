@@ -18,11 +18,14 @@ Refusal = TypeVar("Refusal", bound=SluiceError)
 
 
 def world() -> World:
-    """Every row with all its columns by model, and the name and size of every stored file."""
+    """Every row with all its columns by model, and the name and size of every stored file.
+
+    What links rows to each other, like a user's groups, is a model too.
+    """
     rows = {
         model._meta.label: list(model._base_manager.order_by("pk").values_list())
         for label in OURS
-        for model in apps.get_app_config(label).get_models()
+        for model in apps.get_app_config(label).get_models(include_auto_created=True)
     }
     return {**rows, "files": stored_files()}
 

@@ -1,5 +1,6 @@
 """Calls on runs, their jobs and what they made."""
 
+import functools
 import json
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import caller
-from pipelines import artifacts, blobs, following, logs, runs
+from pipelines import artifacts, blobs, following, logs, runners, runs
 from pipelines.api.base import ApiView, NoBody, StrictSerializer, idempotent, page, query, read
 from pipelines.api.downloads import MayDownload, serve
 from pipelines.api.parsers import JsonParser
@@ -41,6 +42,12 @@ class FinishBody(StrictSerializer):
     )
 
 
+class GateBody(StrictSerializer):
+    """May be left out altogether."""
+
+    comment = serializers.CharField(max_length=500, default="", allow_blank=True)
+
+
 class ImageBody(StrictSerializer):
     """An image that is in a registry: Flow's descriptor, and where in the run it was made."""
 
@@ -54,7 +61,11 @@ class ImageBody(StrictSerializer):
 
 
 def whole_runs() -> QuerySet[Run]:
-    return Run.objects.with_names().prefetch_related("jobs__steps")
+    return (
+        Run.objects.with_names()
+        .select_related("again_of")
+        .prefetch_related("jobs__steps", "jobs__decisions__by")
+    )
 
 
 def find_run(pipeline: str, number: str) -> Run:
@@ -90,7 +101,9 @@ class RunsView(ApiView):
             if status not in ExecutionState.values:
                 raise Invalid(f"status is one of: {', '.join(ExecutionState.values)}.")
             rows = rows.filter(state=status)
-        return page(self, request, rows, run_answer)
+        # Each group is looked for once, however many jobs of the page wait for it.
+        why_nobody = functools.cache(runners.why_nobody)
+        return page(self, request, rows, lambda run: run_answer(run, why_nobody))
 
     @operation(
         "Start a run, or report one that another CI system executes",
@@ -144,6 +157,34 @@ class CancelView(ApiView):
         return Response(run_answer(find_run(pipeline, number)), status=202)
 
 
+class RetryView(ApiView):
+    @operation(
+        "Have what did not succeed begun anew, on the same inputs",
+        {202: shape(RunAnswer)},
+        refusals=(404, 409, 413, 415),
+        tag=TAG,
+    )
+    def post(self, request: Request, pipeline: str, number: str) -> Response:
+        read(NoBody, request)
+        runs.retry(find_run(pipeline, number), by=caller(request))
+        return Response(run_answer(find_run(pipeline, number)), status=202)
+
+
+class AgainView(ApiView):
+    @operation(
+        "Start a new run of the same revision on the same inputs",
+        {201: shape(RunAnswer)},
+        refusals=(404, 409, 413, 415, 422),
+        headers=IDEMPOTENCY,
+        tag=TAG,
+    )
+    @idempotent
+    def post(self, request: Request, pipeline: str, number: str) -> Response:
+        read(NoBody, request)
+        again = runs.start_again(find_run(pipeline, number), by=caller(request))
+        return Response(run_answer(find_run(pipeline, str(again.number))), status=201)
+
+
 class FinishView(ApiView):
     @operation(
         "End a run that another CI system executed",
@@ -166,13 +207,14 @@ class GateView(ApiView):
     @operation(
         "Decide on a job that waits at a manual gate",
         {200: shape(RunAnswer)},
-        refusals=(404, 409, 413, 415),
+        refusals=(404, 409, 415, 422),
+        body=GateBody,
         tag=TAG,
     )
     def post(self, request: Request, pipeline: str, number: str, stage: str, job: str) -> Response:
-        read(NoBody, request)
+        comment = read(GateBody, request)["comment"]
         decide = runs.pass_job if self.passes else runs.refuse_job
-        decide(find_job(pipeline, number, stage, job), by=caller(request))
+        decide(find_job(pipeline, number, stage, job), by=caller(request), comment=comment)
         return Response(run_answer(find_run(pipeline, number)))
 
 

@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 
 from django.urls import reverse
 
-from pipelines import artifacts, canonical, hooks, links
+from pipelines import artifacts, canonical, hooks, links, runners
 from pipelines.flow.check import Report
 from pipelines.flow.document import Problem
 from pipelines.impact import Broken
@@ -21,6 +21,7 @@ from pipelines.models import (
     Step,
     stage_state,
 )
+from pipelines.runners import WhyNobody
 
 
 def timestamp(moment: datetime | None) -> str | None:
@@ -163,12 +164,25 @@ class StepAnswer(TypedDict):
     finished_at: str | None
 
 
+class DecisionItem(TypedDict):
+    by: str
+    passed: bool
+    comment: str
+    at: str | None
+
+
 class JobAnswer(TypedDict):
     id: str
     name: str
     status: str
     needs: list[str]
     error: str
+    waits_for: str
+    group: str
+    container: str
+    runner: str
+    attempt: int
+    decisions: list[DecisionItem]
     steps: list[StepAnswer]
     started_at: str | None
     finished_at: str | None
@@ -199,10 +213,11 @@ class RunAnswer(TypedDict):
     created_at: str | None
     started_at: str | None
     finished_at: str | None
+    again_of: int | None
     url: str
 
 
-def run_answer(run: Run) -> RunAnswer:
+def run_answer(run: Run, why_nobody: WhyNobody = runners.why_nobody) -> RunAnswer:
     stages: dict[str, list[Job]] = {}
     for job in run.jobs.all():
         stages.setdefault(job.stage, []).append(job)
@@ -218,32 +233,47 @@ def run_answer(run: Run) -> RunAnswer:
         "comment": run.comment,
         "commit": run.commit,
         "external_url": run.url,
-        "stages": [_stage_answer(stage, jobs) for stage, jobs in stages.items()],
+        "stages": [_stage_answer(stage, jobs, why_nobody) for stage, jobs in stages.items()],
         "error": run.error,
         "started_by": run.started_by.username,
         "created_at": timestamp(run.created_at),
         "started_at": timestamp(run.started_at),
         "finished_at": timestamp(run.finished_at),
+        "again_of": run.again_of.number if run.again_of else None,
         "url": links.absolute(reverse("pipelines:run", args=[run.pipeline.slug, run.number])),
     }
 
 
-def _stage_answer(stage: str, jobs: list[Job]) -> StageAnswer:
+def _stage_answer(stage: str, jobs: list[Job], why_nobody: WhyNobody) -> StageAnswer:
     return {
         "id": stage,
         "name": jobs[0].stage_name,
         "status": stage_state([ExecutionState(job.state) for job in jobs]),
-        "jobs": [_job_answer(job) for job in jobs],
+        "jobs": [_job_answer(job, why_nobody) for job in jobs],
     }
 
 
-def _job_answer(job: Job) -> JobAnswer:
+def _job_answer(job: Job, why_nobody: WhyNobody) -> JobAnswer:
     return {
         "id": job.key,
         "name": job.name,
         "status": job.state,
         "needs": job.needs,
         "error": job.error,
+        "waits_for": runners.why_held(job, why_nobody),
+        "group": job.group,
+        "container": job.container,
+        "runner": job.runner,
+        "attempt": job.attempt,
+        "decisions": [
+            {
+                "by": decision.by.username,
+                "passed": decision.passed,
+                "comment": decision.comment,
+                "at": timestamp(decision.at),
+            }
+            for decision in job.decisions.all()
+        ],
         "steps": [_step_answer(step) for step in job.steps.all()],
         "started_at": timestamp(job.started_at),
         "finished_at": timestamp(job.finished_at),

@@ -2,10 +2,11 @@
 
 from django.urls import path
 
-from pipelines.api import hooks, machines, pipelines, runs
+from pipelines.api import connections, hooks, machines, pipelines, runners, runs
 
 RUN = "pipelines/<str:pipeline>/runs/<str:number>"
 JOB = f"{RUN}/jobs/<str:stage>/<str:job>"
+CONNECTION = "connections/<str:connection>"
 
 urlpatterns = [
     # Definitions and pipelines
@@ -39,6 +40,8 @@ urlpatterns = [
     path("pipelines/<str:pipeline>/runs/", runs.RunsView.as_view(), name="runs"),
     path(f"{RUN}/", runs.RunView.as_view(), name="run"),
     path(f"{RUN}/cancel/", runs.CancelView.as_view(), name="run-cancel"),
+    path(f"{RUN}/retry/", runs.RetryView.as_view(), name="run-retry"),
+    path(f"{RUN}/again/", runs.AgainView.as_view(), name="run-again"),
     path(f"{RUN}/finish/", runs.FinishView.as_view(), name="run-finish"),
     path(f"{RUN}/resolve/", runs.ResolveView.as_view(), name="run-resolve"),
     path(f"{RUN}/artifacts/", runs.RunArtifactsView.as_view(), name="run-artifacts"),
@@ -67,4 +70,11 @@ urlpatterns = [
         machines.MachineRemoveView.as_view(),
         name="machine-remove",
     ),
+    # Service connections
+    path("connections/", connections.ConnectionsView.as_view(), name="connections"),
+    path(f"{CONNECTION}/", connections.ConnectionView.as_view(), name="connection"),
+    path(f"{CONNECTION}/secrets/", connections.SecretsView.as_view(), name="connection-secrets"),
+    path(f"{CONNECTION}/sharing/", connections.SharingView.as_view(), name="connection-sharing"),
+    # Runners
+    path("runners/", runners.RunnersView.as_view(), name="runners"),
 ]

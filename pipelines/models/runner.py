@@ -38,3 +38,7 @@ class Runner(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_alive(self) -> bool:
+        return self.seen_at > timezone.now() - alive_within()

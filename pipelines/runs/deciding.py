@@ -137,6 +137,12 @@ def retry(run: Run, *, by: User) -> Run:
         )
     if run.state == S.SUCCEEDED:
         raise WrongState(f"{run} succeeded: run it again instead.", current=run.state)
+    if not run.jobs.exists():
+        # Nothing would be left to fail: it would succeed without having done anything.
+        raise WrongState(
+            f"{run} could not be started, so nothing of it can be retried. Start a new run.",
+            current=run.state,
+        )
     with transaction.atomic():
         Pipeline.objects.select_for_update().get(pk=run.pipeline_id)
         locked = Run.objects.select_for_update(of=("self",)).with_names().get(pk=run.pk)

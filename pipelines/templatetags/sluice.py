@@ -50,6 +50,9 @@ LOOKS: dict[str, Look] = {
     # Versions.
     "published": Look("Published", "success", "box"),
     "recalled": Look("Recalled", "danger", "octagon"),
+    # Runners.
+    "alive": Look("Alive", "success", "check-circle"),
+    "silent": Look("Silent", "warning", "hourglass"),
     # Promotions. `completed`, `failed` and `errored` share their look with runs.
     "requested": Look("Requested", "warning", "clock"),
     "approved": Look("Approved", "info", "check"),
@@ -95,6 +98,7 @@ STATE_GROUPS: dict[str, tuple[str, ...]] = {
         "cancelled",
         "skipped",
     ),
+    "Runners": ("alive", "silent"),
     "Versions": ("published", "recalled"),
     "Promotions": (
         "requested",

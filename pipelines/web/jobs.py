@@ -6,13 +6,14 @@ from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
-from pipelines import ansi, following, logs, rules, runs
+from pipelines import ansi, following, logs, runs
 from pipelines.errors import SluiceError
 from pipelines.models import ExecutionState, Job, Run
 from pipelines.tails import Place, RawLine, is_stale
 from pipelines.web import tails
 from pipelines.web.doors import PageRequest, done, one, page, require_confirmed, shown
-from pipelines.web.runs import FINAL, stages_of
+from pipelines.web.gates import comment_of, gate_of
+from pipelines.web.runs import FINAL, gate_seen, held_jobs, stages_of
 
 
 @page("GET")
@@ -89,10 +90,13 @@ def _file_name(job: Job) -> str:
 def job_pass(request: PageRequest, slug: str, number: int, stage: str, job: str) -> HttpResponse:
     found = _job(slug, number, stage, job)
     try:
-        runs.pass_job(found, by=request.user)
+        passed = runs.pass_job(found, by=request.user, comment=comment_of(request))
     except SluiceError as error:
         return _shown_job(request, _job(slug, number, stage, job), error)
-    return done(request, f"{found.name} goes on.", "pipelines:run", slug, number)
+    said = f"{found.name} goes on."
+    if passed.state == ExecutionState.WAITING:
+        said = f"You passed {found.name}. {passed.waits_for}"
+    return done(request, said, "pipelines:run", slug, number)
 
 
 @page("POST")
@@ -100,7 +104,7 @@ def job_refuse(request: PageRequest, slug: str, number: int, stage: str, job: st
     found = _job(slug, number, stage, job)
     try:
         require_confirmed(request)
-        runs.refuse_job(found, by=request.user)
+        runs.refuse_job(found, by=request.user, comment=comment_of(request))
     except SluiceError as error:
         return _shown_job(request, _job(slug, number, stage, job), error)
     return done(request, f"{found.name} was refused.", "pipelines:run", slug, number)
@@ -119,11 +123,13 @@ def _job(slug: str, number: int, stage: str, key: str) -> Job:
 
 def _shown_job(request: PageRequest, job: Job, refused: SluiceError | None = None) -> HttpResponse:
     run: Run = job.run
+    is_waiting = job.state == ExecutionState.WAITING
     context = {
         **_facts(job),
         **_log_facts(request, job),
         "stages": stages_of(run, run.jobs.all(), current=job),
-        "may_decide": rules.may(request.user, "run.decide"),
+        "gate": gate_of(job, request.user) if is_waiting else None,
+        "decisions": [] if is_waiting else job.decisions.select_related("by"),
     }
     return shown(request, "pipelines/job.html", context, refused)
 
@@ -143,6 +149,7 @@ def _log_facts(request: PageRequest, job: Job) -> dict[str, Any]:
 
 def _facts(job: Job) -> dict[str, Any]:
     is_final = job.state in FINAL
+    is_waiting = job.state == ExecutionState.WAITING
     steps = list(job.steps.all())
     return {
         "job": job,
@@ -151,6 +158,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "steps": steps,
         "steps_ended": sum(step.state in FINAL for step in steps),
         "is_final": is_final,
+        "held": held_jobs([job]),
         # Changes whenever the buttons on the page would, or the log begins anew.
-        "seen": f"{'waiting' if job.state == ExecutionState.WAITING else 'other'}-{job.log_since}",
+        "seen": f"{gate_seen(job) if is_waiting else 'other'}-{job.log_since}",
     }

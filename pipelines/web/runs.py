@@ -1,5 +1,6 @@
-"""Pages of runs: start one, watch it, cancel it."""
+"""Pages of runs: start one, watch it, cancel it, try it again."""
 
+import functools
 import hashlib
 from collections.abc import Iterable
 from typing import Any
@@ -9,14 +10,28 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
-from pipelines import definitions, rules, runs
+from pipelines import definitions, rules, runners, runs
 from pipelines.errors import SluiceError
 from pipelines.models import ExecutionState, Job, Pipeline, Run, Trigger, stage_state
 from pipelines.web.doors import PageRequest, done, one, page, require_confirmed, shown
 from pipelines.web.forms import StartRunForm
+from pipelines.web.gates import gate_of
 
-#: What of a pinned source is shown as its facts, in this order.
-FACTS = ("endpoint", "branch", "commit", "pipeline", "run", "repository", "package", "version")
+#: What of a pinned source is shown as its facts where it is set, in this order.
+FACTS = (
+    "endpoint",
+    "branch",
+    "commit",
+    "depth",
+    "submodules",
+    "connection",
+    "pipeline",
+    "run",
+    "repository",
+    "package",
+    "image",
+    "version",
+)
 
 
 @page("GET", "POST")
@@ -61,9 +76,9 @@ def run_progress(request: PageRequest, slug: str, number: int) -> HttpResponse:
     Once its forms must change too, the page is loaded.
     """
     found = _run(slug, number)
-    if request.GET.get("version") == _version(found):
-        return HttpResponse(status=204)  # To which htmx does nothing.
     context = _progress(found)
+    if request.GET.get("version") == context["version"]:
+        return HttpResponse(status=204)  # To which htmx does nothing.
     response = render(request, "pipelines/_run_progress.html", context)
     if request.GET.get("seen") != context["seen"]:
         response["HX-Refresh"] = "true"
@@ -81,9 +96,31 @@ def run_cancel(request: PageRequest, slug: str, number: int) -> HttpResponse:
     return done(request, f"{found} was cancelled.", "pipelines:run", slug, number)
 
 
+@page("POST")
+def run_retry(request: PageRequest, slug: str, number: int) -> HttpResponse:
+    found = _run(slug, number)
+    try:
+        require_confirmed(request)
+        runs.retry(found, by=request.user)
+    except SluiceError as error:
+        return _shown_run(request, _run(slug, number), error)
+    return done(request, f"What failed of {found} begins anew.", "pipelines:run", slug, number)
+
+
+@page("POST")
+def run_again(request: PageRequest, slug: str, number: int) -> HttpResponse:
+    found = _run(slug, number)
+    try:
+        again = runs.start_again(found, by=request.user)
+    except SluiceError as error:
+        return _shown_run(request, _run(slug, number), error)
+    said = f"{again} is queued, on the inputs of {found}."
+    return done(request, said, "pipelines:run", slug, again.number)
+
+
 def _run(slug: str, number: int) -> Run:
     return one(
-        Run.objects.with_names(),
+        Run.objects.with_names().select_related("again_of__pipeline"),
         f"There is no run {number} of a pipeline “{slug[:64]}”.",
         pipeline__slug=slug,
         number=number,
@@ -91,43 +128,78 @@ def _run(slug: str, number: int) -> Run:
 
 
 def _shown_run(request: PageRequest, run: Run, refused: SluiceError | None = None) -> HttpResponse:
+    progress = _progress(run)
+    may_start = rules.may(request.user, "run.start")
+    # Where nothing was ever pinned, there are no inputs that could be the same.
+    has_inputs = run.state in FINAL and not run.is_external and run.started_at is not None
+    can_be_retried = run.state in FINAL - {S.SUCCEEDED} and not run.is_external
     context = {
-        **_progress(run),
+        **progress,
+        "gates": [gate_of(job, request.user) for job in progress["waiting"]],
         "may_cancel": run.state not in FINAL and rules.may(request.user, "run.cancel"),
-        "may_decide": rules.may(request.user, "run.decide"),
-        "may_start": rules.may(request.user, "run.start"),
+        "may_start": may_start,
+        "may_retry": may_start and can_be_retried and not progress["is_unbegun"],
+        "may_repeat": may_start and has_inputs,
     }
     return shown(request, "pipelines/run.html", context, refused)
 
 
-FINAL = frozenset(state for state in ExecutionState if state.is_final)
+S = ExecutionState
+FINAL = frozenset(state for state in S if state.is_final)
 
 
 def _progress(run: Run) -> dict[str, Any]:
-    jobs = list(run.jobs.prefetch_related("steps"))
-    waiting = [job for job in jobs if job.state == ExecutionState.WAITING]
+    jobs = list(run.jobs.prefetch_related("steps", "decisions"))
+    for job in jobs:
+        job.run = run
+    waiting = [job for job in jobs if job.state == S.WAITING]
     is_final = run.state in FINAL
+    # An event asked for it, and it was refused; it is there to say so.
+    is_unbegun = is_final and not run.is_external and not jobs
+    held = held_jobs(jobs)
     return {
         "run": run,
         "pipeline": run.pipeline,
         "is_final": is_final,
+        "is_unbegun": is_unbegun,
         "jobs": [(job, job_address(run, job)) for job in jobs],
         "waiting": waiting,
+        "held": held,
         "stages": stages_of(run, jobs),
         "sources": pinned_sources(run),
+        "asked": _asked(run) if is_unbegun else [],
         "artifacts": run.artifacts.select_related("bundle").order_by("pk"),
-        "version": _version(run),
+        "version": _version(run, jobs, held),
         # Changes whenever the buttons on the page would.
-        "seen": f"{'ended' if is_final else 'open'}-{'-'.join(str(job.pk) for job in waiting)}",
+        "seen": f"{'ended' if is_final else 'open'}-{'-'.join(map(gate_seen, waiting))}",
     }
 
 
-def _version(run: Run) -> str:
+def _version(run: Run, jobs: Iterable[Job], held: object) -> str:
     """Changes whenever the part that moves would; times that count on are not part of it."""
-    jobs = run.jobs.values_list("pk", "state", "attempt", "started_at", "finished_at", "error")
     made = run.artifacts.aggregate(count=Count("pk"), last=Max("pk"))
-    facts = [run.state, run.error, run.started_at, run.finished_at, *jobs, *made.values()]
+    of_jobs = [
+        (job.pk, job.state, job.attempt, job.started_at, job.finished_at, job.error, gate_seen(job))
+        for job in jobs
+    ]
+    facts = [run.state, run.error, run.started_at, run.finished_at, of_jobs, held, made]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def gate_seen(job: Job) -> str:
+    """Changes whenever what is shown of the job's gate would."""
+    return f"{job.pk}.{job.gate}.{len(job.decisions.all())}"
+
+
+def held_jobs(jobs: Iterable[Job]) -> list[dict[str, Any]]:
+    """The queued jobs that something holds back, and what; gates are shown as such."""
+    why_nobody = functools.cache(runners.why_nobody)
+    held = [
+        {"name": job.name, "why": runners.why_held(job, why_nobody)}
+        for job in jobs
+        if job.state == S.QUEUED
+    ]
+    return [each for each in held if each["why"]]
 
 
 def job_address(run: Run, job: Job) -> str:
@@ -142,7 +214,7 @@ def stages_of(run: Run, jobs: Iterable[Job], current: Job | None = None) -> list
     return [
         {
             "name": by_stage[position][0].stage_name,
-            "state": stage_state([ExecutionState(job.state) for job in by_stage[position]]),
+            "state": stage_state([S(job.state) for job in by_stage[position]]),
             "jobs": [
                 {
                     "name": job.name,
@@ -166,8 +238,20 @@ def pinned_sources(run: Run) -> list[dict[str, Any]]:
             "id": source_id,
             "type": pinned.get("type", ""),
             "why": pinned.get("why", ""),
-            "facts": [(name, pinned[name]) for name in FACTS if pinned.get(name)],
-            "digest": pinned.get("manifest_digest"),
+            "facts": [(name, _shown_fact(pinned[name])) for name in FACTS if pinned.get(name)],
+            "digest": pinned.get("manifest_digest") or pinned.get("digest"),
         }
         for source_id, pinned in run.sources.items()
+    ]
+
+
+def _shown_fact(value: Any) -> Any:
+    return "yes" if value is True else value
+
+
+def _asked(run: Run) -> list[tuple[str, str]]:
+    """What was asked of each source of a run that came to nothing."""
+    return [
+        (source_id, ", ".join(f"{what} {value}" for what, value in wish.items()))
+        for source_id, wish in run.asked_sources.items()
     ]

@@ -1,12 +1,14 @@
-"""The addresses of the pages about pipelines, below /pipelines/.
+"""The addresses of the pages about what is built, and of what it is built with.
 
-No pipeline's id begins with a hyphen, so /-/ is free for pages of the list itself.
+No pipeline's id and no connection's name begins with a hyphen, so /-/ is free for pages of the list
+itself.
 """
 
-from django.urls import path
+from django.urls import include, path
 
 from pipelines.web import (
     artifacts,
+    connections,
     editor,
     hooks,
     jobs,
@@ -14,6 +16,7 @@ from pipelines.web import (
     machines,
     pipelines,
     revisions,
+    runners,
     runs,
 )
 
@@ -22,9 +25,10 @@ app_name = "pipelines"
 PIPELINE = "<str:slug>"
 RUN = f"{PIPELINE}/runs/<int:number>"
 JOB = f"{RUN}/jobs/<str:stage>/<str:job>"
-MACHINES = "-/machines/<str:group>"
+MACHINES = "<str:group>"
+CONNECTION = "<str:name>"
 
-urlpatterns = [
+of_pipelines = [
     # Pipelines
     path("", pipelines.pipeline_list, name="pipeline_list"),
     path("-/new/", editor.pipeline_new, name="pipeline_new"),
@@ -49,6 +53,8 @@ urlpatterns = [
     path(f"{RUN}/", runs.run, name="run"),
     path(f"{RUN}/progress/", runs.run_progress, name="run_progress"),
     path(f"{RUN}/cancel/", runs.run_cancel, name="run_cancel"),
+    path(f"{RUN}/retry/", runs.run_retry, name="run_retry"),
+    path(f"{RUN}/again/", runs.run_again, name="run_again"),
     # Jobs
     path(f"{JOB}/", jobs.job, name="job"),
     path(f"{JOB}/log/", jobs.job_log, name="job_log"),
@@ -58,11 +64,30 @@ urlpatterns = [
     path(f"{JOB}/refuse/", jobs.job_refuse, name="job_refuse"),
     # Artifacts
     path("-/artifacts/<int:artifact_id>/", artifacts.artifact, name="artifact"),
-    # Machines
-    path("-/machines/", machines.machine_group_list, name="machine_group_list"),
-    path("-/machines/-/new/", machines.machine_group_new, name="machine_group_new"),
+]
+
+of_connections = [
+    path("", connections.connection_list, name="connection_list"),
+    path("-/new/", connections.connection_new, name="connection_new"),
+    path("-/new/<str:kind>/", connections.connection_new_of, name="connection_new_of"),
+    path(f"{CONNECTION}/", connections.connection, name="connection"),
+    path(f"{CONNECTION}/secrets/", connections.connection_secrets, name="connection_secrets"),
+    path(f"{CONNECTION}/sharing/", connections.connection_sharing, name="connection_sharing"),
+    path(f"{CONNECTION}/remove/", connections.connection_remove, name="connection_remove"),
+]
+
+of_machines = [
+    path("", machines.machine_group_list, name="machine_group_list"),
+    path("-/new/", machines.machine_group_new, name="machine_group_new"),
     path(f"{MACHINES}/", machines.machine_group, name="machine_group"),
     path(f"{MACHINES}/add/", machines.machine_add, name="machine_add"),
     path(f"{MACHINES}/remove/", machines.machine_group_remove, name="machine_group_remove"),
     path(f"{MACHINES}/<str:machine>/remove/", machines.machine_remove, name="machine_remove"),
+]
+
+urlpatterns = [
+    path("pipelines/", include(of_pipelines)),
+    path("connections/", include(of_connections)),
+    path("machines/", include(of_machines)),
+    path("runners/", runners.runner_list, name="runner_list"),
 ]

@@ -12,6 +12,7 @@ HOOKS = "/api/v1/pipelines/{pipeline}/hooks/"
 PACKAGE = "/api/v1/repositories/{repository}/packages/{package}/"
 VERSION = PACKAGE + "versions/{version}/"
 PROMOTION = "/api/v1/promotions/{promotion}/"
+CONNECTION = "/api/v1/connections/{connection}/"
 ENVIRONMENT = "/api/v1/environments/{environment}/"
 
 EVERYONE = frozenset({"ada", "ben", "cleo", "dora", "admin", "production"})
@@ -58,6 +59,7 @@ def filled(body: Any, names: dict[str, object]) -> Any:
 
 ITEM = {"repository": "apps", "package": "app", "version": "1.1.0"}
 DECISION = {"plan_digest": "{plan_digest}", "comment": "Looks right."}
+SAID = {"comment": "Looks right."}
 GATED_RUN = {"pipeline": "gated_pipeline", "number": "gated"}
 
 MACHINES = "/api/v1/machine-groups/"
@@ -90,6 +92,8 @@ CALLS = [
     Call("POST", "/api/v1/pipelines/{pipeline}/runs/", 201, STARTERS, {"comment": "Once more"}),
     Call("GET", RUN, 200),
     Call("POST", RUN + "cancel/", 202, STARTERS, instead={"number": "queued"}),
+    Call("POST", RUN + "retry/", 202, STARTERS, instead={"number": "cancelled"}),
+    Call("POST", RUN + "again/", 201, STARTERS, {}, instead={"number": "cancelled"}),
     Call("POST", RUN + "finish/", 200, REPORTERS, {"status": "succeeded"}),
     Call(
         "GET",
@@ -106,8 +110,8 @@ CALLS = [
         {"artifact": "web", "type": "dockerImage", "dockerUrl": IMAGE},
     ),
     Call("GET", JOB + "log/", 200, instead=GATED_RUN),
-    Call("POST", JOB + "pass/", 200, STARTERS - {"production"}, instead=GATED_RUN),
-    Call("POST", JOB + "refuse/", 200, STARTERS - {"production"}, instead=GATED_RUN),
+    Call("POST", JOB + "pass/", 200, STARTERS - {"production"}, SAID, instead=GATED_RUN),
+    Call("POST", JOB + "refuse/", 200, STARTERS - {"production"}, SAID, instead=GATED_RUN),
     Call("GET", "/api/v1/artifacts/{artifact}/", 200),
     Call("GET", "/api/v1/artifacts/{artifact}/download/", 200),
     # Machines
@@ -123,6 +127,29 @@ CALLS = [
         {"name": "web2", "host": "web2.example.com", "host_key": HOST_KEY},
     ),
     Call("POST", MACHINES + "{group}/machines/{machine}/remove/", 200, REPORTERS),
+    # Service connections
+    Call("GET", "/api/v1/connections/", 200),
+    Call(
+        "POST",
+        "/api/v1/connections/",
+        201,
+        REPORTERS,
+        {
+            "name": "our-git",
+            "kind": "git",
+            "team": "shop",
+            "host": "git.example",
+            "settings": {"username": "sluice"},
+            "secrets": {"password": "open sesame"},
+            "description": "Reads what is not public.",
+        },
+    ),
+    Call("GET", CONNECTION, 200),
+    Call("DELETE", CONNECTION, 204, REPORTERS),
+    Call("PUT", CONNECTION + "secrets/", 200, REPORTERS, {"secrets": {"password": "another"}}),
+    Call("PUT", CONNECTION + "sharing/", 200, REPORTERS, {"teams": ["office"], "all": False}),
+    # Runners
+    Call("GET", "/api/v1/runners/", 200),
     # Repositories and versions
     Call("GET", "/api/v1/repositories/", 200),
     Call("POST", "/api/v1/repositories/", 201, WRITERS | {"admin"}, {"name": "tools"}),

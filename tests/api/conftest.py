@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import transaction
 from pytest_django.plugin import DjangoDbBlocker
 
-from pipelines import artifacts, blobs, hooks, runs
-from pipelines.models import Artifact, ExecutionState, Run
+from pipelines import artifacts, blobs, connections, hooks, runners, runs
+from pipelines.models import Artifact, ExecutionState, Run, ServiceConnection
 from promotion import publishing, selection
 from promotion.models import Promotion, PromotionState, Selection, Version
 from tests.api.caller import Api, token_for
@@ -41,6 +42,7 @@ stages:
             step: Command
             with: {run: echo built}
 """
+PASSWORD = "a password that nobody is shown"
 IMAGE = "registry.example/shop/web:1.0@sha256:" + "a1" * 32
 
 
@@ -69,6 +71,8 @@ class Things:
     site: Site
     external: Run
     queued: Run
+    cancelled: Run
+    connection: ServiceConnection
     gated: Run
     artifact: Artifact
     image: Artifact
@@ -84,6 +88,8 @@ class Things:
             "pipeline": "app",
             "number": self.external.number,
             "queued": self.queued.number,
+            "cancelled": self.cancelled.number,
+            "connection": self.connection.name,
             "gated": self.gated.number,
             "stage": "gate_stage",
             "job": "gate_job",
@@ -135,9 +141,14 @@ def make_things() -> Things:
     )
     hooks.make(make_pipeline(cast.ada, "hooked", HOOKED), "repo", by=cast.ada)
     make_known_group(site)
+    runners.make_known(runners.Abilities())
+    cancelled = runs.start(site.pipeline, by=cast.ada)
+    runs.cancel(cancelled, by=cast.ada)
     return Things(
         site=site,
         external=external,
+        cancelled=cancelled,
+        connection=make_connection(site),
         queued=runs.start(site.pipeline, by=cast.ada),
         gated=work_off(runs.start(make_pipeline(cast.ada, "gated", GATED), by=cast.ada)),
         artifact=made,
@@ -150,6 +161,22 @@ def make_things() -> Things:
             version.package, selection.Query(environment="staging"), by=cast.production
         ),
     )
+
+
+def make_connection(site: Site) -> ServiceConnection:
+    """A registry's, of ada's team shop, that everybody may use; there is another team, office."""
+    shop, office = (Group.objects.create(name=name) for name in ("shop", "office"))
+    site.cast.ada.groups.add(shop)
+    site.cast.ben.groups.add(office)
+    made = connections.create(
+        "registry",
+        "registry",
+        by=site.cast.ada,
+        team=shop,
+        host="registry.example",
+        secrets={"password": PASSWORD},
+    )
+    return connections.share(made, [], by=site.cast.ada, with_all=True)
 
 
 @pytest.fixture(scope="module")

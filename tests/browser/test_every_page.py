@@ -1,17 +1,20 @@
 """Every page, light and dark, wide and narrow: nobody is shut out, the CSP refuses nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from django.urls import URLPattern, reverse
+from django.contrib.auth.models import Group
+from django.urls import URLPattern, URLResolver, reverse
+from django.utils import timezone
 from playwright.sync_api import expect
 
 from accounts import urls as accounts_urls
 from accounts.models import Role, User
-from pipelines import definitions, runs
+from pipelines import connections, definitions, runs
 from pipelines.logs import LogWriter
-from pipelines.models import ExecutionState, Job, MachineResult
+from pipelines.models import ExecutionState, Job, MachineResult, Runner, Trigger
 from pipelines.web import urls as pipelines_urls
 from promotion import promoting, publishing, selection
 from promotion.models import Promotion
@@ -19,6 +22,7 @@ from promotion.web import urls as promotion_urls
 from tests.browser.conftest import Window, Windows
 from tests.cast import YAML, Site, make_artifact, make_pipeline, make_site, work_off
 from tests.pipelines.connected import make_known_group
+from tests.pipelines.teams import NAMING
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]
 
@@ -45,12 +49,22 @@ stages:
 sources:
   app: {type: packages, repo: apps, artifact: app, version: 1.0.0}
 """
+HELD = "stages: {a: {jobs: {b: {runsOn: arm, steps: {c: {step: Command, with: {run: 'true'}}}}}}}"
+FAILING = "stages: {a: {jobs: {b: {steps: {c: {step: Command, with: {run: 'false'}}}}}}}"
+VALIDATED = """
+stages:
+  a:
+    jobs:
+      ask: {component: ManualValidate, with: {validateMethod: and, validatorUsers: [ben, zoe]}}
+"""
 #: Answered by a part of a page, or only to POST.
 NO_PAGES = {
     "promotion:promotion_progress", "promotion:promotion_approve", "promotion:promotion_reject",
     "promotion:version_recall", "promotion:promotion_withdraw", "promotion:promotion_retry",
     "pipelines:run_progress",
     "pipelines:definition_check", "pipelines:revision_choose",
+    "pipelines:run_retry", "pipelines:run_again",
+    "pipelines:connection_secrets", "pipelines:connection_sharing", "pipelines:connection_remove",
     "pipelines:run_cancel", "pipelines:job_log", "pipelines:job_stream", "pipelines:job_download",
     "pipelines:job_pass", "pipelines:job_refuse",
     "pipelines:machine_remove", "pipelines:machine_group_remove",
@@ -60,8 +74,16 @@ NO_PAGES = {
 
 
 def _named(module: object, namespace: str) -> set[str]:
-    patterns: list[URLPattern] = getattr(module, "urlpatterns")  # noqa: B009
-    return {f"{namespace}:{each.name}" for each in patterns}
+    patterns: list[URLPattern | URLResolver] = getattr(module, "urlpatterns")  # noqa: B009
+    return {f"{namespace}:{name}" for name in _names(patterns)}
+
+
+def _names(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[str | None]:
+    for each in patterns:
+        if isinstance(each, URLResolver):
+            yield from _names(each.url_patterns)
+        else:
+            yield each.name
 
 
 ALL = (
@@ -104,6 +126,8 @@ class Shop:
         runs.finish(external, ExecutionState.FAILED, by=cast.ada)
         make_known_group(site)
         self._deploys = self._deployed()
+        self._add_connections()
+        self._add_runs()
         definitions.revise(site.pipeline, YAML + "# and more\n", by=cast.ada)
         writer = LogWriter(Job.objects.get(run=self.gated))
         writer.write(b"\x1b[31mred\x1b[0m <b>not bold</b>\n" * 40)
@@ -121,6 +145,41 @@ class Shop:
                 position=position, batch=position, state=state, error="It cannot be reached.",
             )  # fmt: skip
         return ["deploys", run.number, job.stage, job.key]
+
+    def _add_connections(self) -> None:
+        team, other = (Group.objects.create(name=name) for name in ("shop", "office"))
+        ada = self.site.cast.ada
+        self.everybody.groups.add(team)
+        ada.groups.add(other)
+        for by, owner, name in ((self.everybody, team, "registry"), (ada, other, "theirs")):
+            made = connections.create(
+                name, "registry", by=by, team=owner, host="registry.example.com:5000",
+                settings={"username": "robot"}, secrets={"password": "open sesame"},
+                description="Pushes what is built.",
+            )  # fmt: skip
+            connections.share(made, [team, other], by=by)
+        make_pipeline(ada, "pushing", NAMING)
+        Runner.objects.create(
+            name="builder-1", groups=["linux", "large"], builder="buildah 1.33", is_isolating=True,
+            started_at=timezone.now(), seen_at=timezone.now(),
+        )  # fmt: skip
+        Runner.objects.create(
+            name="builder-2", started_at=timezone.now(),
+            seen_at=timezone.now() - timedelta(hours=1),
+        )  # fmt: skip
+
+    def _add_runs(self) -> None:
+        site, ada = self.site, self.site.cast.ada
+        self.refused = runs.start_by_event(
+            site.pipeline, by=ada, trigger=Trigger.PUSH, once="push:1", comment="A push",
+            asked={"nothing": {"commit": "a" * 40}},
+        )  # fmt: skip
+        held = runs.start(make_pipeline(ada, "held", HELD), by=ada)
+        runs.begin(held.pk)
+        validated = work_off(runs.start(make_pipeline(ada, "validated", VALIDATED), by=ada))
+        gate = validated.jobs.get()
+        runs.pass_job(gate, by=site.cast.ben, comment="Looks right.")
+        work_off(runs.start(make_pipeline(ada, "failing", FAILING), by=ada))
 
     def pages(self) -> dict[str, str]:
         """The address of each page that has one to show."""
@@ -161,6 +220,11 @@ class Shop:
             "pipelines:machine_group": ["web"],
             "pipelines:machine_add": ["web"],
             "pipelines:artifact": [self.artifact.pk],
+            "pipelines:connection_list": [],
+            "pipelines:connection_new": [],
+            "pipelines:connection_new_of": ["git"],
+            "pipelines:connection": ["registry"],
+            "pipelines:runner_list": [],
             "accounts:account": [],
         }
         return {
@@ -170,6 +234,14 @@ class Shop:
             "a recalled version": reverse("promotion:version", args=[*app, "0.9.0"]),
             "a job that deploys": reverse("pipelines:job", args=self._deploys),
             "a running run": reverse("pipelines:run", args=["app", self._queued]),
+            "a run that an event could not start": reverse(
+                "pipelines:run", args=["app", self.refused.number]
+            ),
+            "a run that waits for a group": reverse("pipelines:run", args=["held", 1]),
+            "a gate that one has passed": reverse("pipelines:run", args=["validated", 1]),
+            "a failed run": reverse("pipelines:run", args=["failing", 1]),
+            "a connection of a key": reverse("pipelines:connection_new_of", args=["ssh"]),
+            "a connection of another team": reverse("pipelines:connection", args=["theirs"]),
         }
 
     @property
@@ -207,7 +279,7 @@ def _faults(window: Window, address: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("width", [1440, 375])
 def test_no_page_shuts_anybody_out(theme: str, width: int, shop: Shop, windows: Windows) -> None:
     window = windows.open(color_scheme=theme, viewport={"width": width, "height": 900})
     faults = list(_faults(window, "/login/"))

