@@ -38,8 +38,9 @@ def nobody_listens_to_the_queue(monkeypatch: pytest.MonkeyPatch) -> list[tuple[s
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings() -> None:
-    """SQLite in a file, as in production: threads cannot wait for each other's locks in memory."""
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """A database for each process that tests. SQLite's is a file, as in production: threads cannot
+    wait for each other's locks in memory."""
     if connection.vendor == "sqlite":
         connection.settings_dict["TEST"]["NAME"] = str(DATA / "test.sqlite3")
 
