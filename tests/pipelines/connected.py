@@ -7,6 +7,7 @@ from django.contrib.auth.models import Group
 from pipelines import connections, machines
 from pipelines.models import MachineGroup, ServiceConnection
 from tests.cast import Site
+from tests.pipelines.teams import KEY
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGaVeLL6jGCx5LIIvs1ZHRkZ6sHSKl/r2Srb1WIIm0+F"
 
@@ -22,7 +23,7 @@ def connect(
     )
 
 
-def make_group(site: Site, name: str = "web", *, private_key: str = "a key") -> MachineGroup:
+def make_group(site: Site, name: str = "web", *, private_key: str = KEY) -> MachineGroup:
     """An empty machine group of ada's, whose machines let `deploy` in."""
     secrets = {"private_key": private_key}
     connection = connect(site, f"{name}-key", "ssh", secrets, username="deploy")

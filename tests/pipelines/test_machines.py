@@ -12,12 +12,13 @@ from django.urls import reverse
 
 from pipelines import connections, machines
 from pipelines.destinations import DestinationForbidden
-from pipelines.errors import Conflict, Forbidden, Invalid, NameTaken, Unreachable
+from pipelines.errors import Forbidden, Invalid, NameTaken, Unreachable, WrongState
 from pipelines.models import Machine, MachineGroup, MachineResult
 from tests.cast import Site
 from tests.parts.ssh_server import Servers, servers
 from tests.pipelines.connected import HOST_KEY, connect, make_group, make_known_group
 from tests.pipelines.deploying import LOOPBACK
+from tests.pipelines.teams import KEY, KUBECONFIG
 from tests.world import nothing_changes, refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -123,7 +124,7 @@ def test_a_machine_goes_to_the_end_of_the_order(site: Site, group: MachineGroup)
 
 # ---- Connections ---------------------------------------------------------------------------------
 def test_a_group_takes_a_connection_for_machines(site: Site) -> None:
-    other = connect(site, "cluster", "kubernetes", {"kubeconfig": "{}"})
+    other = connect(site, "cluster", "kubernetes", {"kubeconfig": KUBECONFIG})
     refusal = refused(Invalid, lambda: machines.create_group("web", other, by=site.cast.ada))
     assert "needs one of kind ssh" in refusal.detail
 
@@ -145,8 +146,8 @@ def test_another_teams_machines_are_not_mine_to_change(site: Site) -> None:
 
 def test_a_connection_that_opens_machines_cannot_be_removed(site: Site) -> None:
     group = make_known_group(site)
-    refusal = refused(Conflict, lambda: connections.remove(group.connection, by=site.cast.ada))
-    assert "opens the machines of web" in refusal.detail
+    refusal = refused(WrongState, lambda: connections.remove(group.connection, by=site.cast.ada))
+    assert "still used by web" in refusal.detail
     machines.remove_group(group, by=site.cast.ada)
     connections.remove(group.connection, by=site.cast.ada)
 
@@ -172,7 +173,7 @@ def browser(site: Site) -> Client:
 def test_a_group_is_made_filled_and_emptied_on_its_pages(
     site: Site, browser: Client, running: Servers
 ) -> None:
-    connect(site, "web-key", "ssh", {"private_key": "a key"}, username="deploy")
+    connect(site, "web-key", "ssh", {"private_key": KEY}, username="deploy")
     host = running.start("web1")
     answer: Any = browser.post(
         reverse("pipelines:machine_group_new"), {"name": "web", "connection": "web-key"}

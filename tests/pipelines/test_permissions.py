@@ -22,6 +22,7 @@ from pipelines.models import ExecutionState, Job
 from tests.cast import ROLES, YAML, Site, external_run, make_pipeline, work_off
 from tests.pipelines.connected import HOST_KEY, connect, make_group, make_known_group
 from tests.pipelines.pushes.hooking import HOOKED
+from tests.pipelines.teams import KEY
 from tests.world import refused, world
 
 Act = Callable[[User], object]
@@ -121,7 +122,7 @@ def _rotate_hook(site: Site) -> Act:
 
 
 def _make_group(site: Site) -> Act:
-    connection = connect(site, "web-key", "ssh", {"private_key": "a key"}, username="deploy")
+    connection = connect(site, "web-key", "ssh", {"private_key": KEY}, username="deploy")
     return lambda by: machines.create_group("web", connection, by=by)
 
 

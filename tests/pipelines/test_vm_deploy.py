@@ -351,7 +351,7 @@ def test_a_run_of_people_who_may_not_use_the_connection_reaches_no_machine(groun
     ground.site.cast.ada.groups.clear()
     run = ground.deployed()
     assert deploy_of(run).state == S.ERRORED
-    assert "may not use the service connection web-key" in error_of(run)
+    assert "no service connection “web-key” that ada" in error_of(run)
     assert (host.connections, rows(run)) == (0, [])
 
 
