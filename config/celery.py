@@ -33,8 +33,9 @@ def listen_to_own_groups(sender: Any, instance: Any, **kwargs: Any) -> None:
 
 @signals.worker_ready.connect
 def make_runner_known(**kwargs: Any) -> None:
-    from pipelines import runners
+    from pipelines import isolation, runners
 
+    isolation.remove_leftovers()
     found = runners.look_around()
     runners.make_known(found)
     threading.Thread(target=runners.keep_known, args=(found, _ending), daemon=True).start()

@@ -209,6 +209,7 @@ def _taken(run: Run, place: Place, name: str) -> NameTaken:
 
 
 def _require_open(run: Run) -> None:
+    run.refresh_from_db(fields=["state"])
     if run.state != ExecutionState.RUNNING:
         raise WrongState(
             f"{run} is {run.state}; artifacts are added while it is running.", current=run.state

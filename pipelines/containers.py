@@ -1,5 +1,6 @@
 """Run a step's program inside the image that `runsOn` names, with docker or podman."""
 
+import contextlib
 import functools
 import os
 import shlex
@@ -64,14 +65,16 @@ class Engine:
 
     def end(self, name: str) -> None:
         """Kill a container: killing the client that started it is not enough."""
-        subprocess.run(
-            [self.program, "rm", "--force", name],
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=FOUND_WITHIN,
-        )
+        # How the step ended is worth more than an engine that takes too long to clean up.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(
+                [self.program, "rm", "--force", name],
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=FOUND_WITHIN,
+            )
 
 
 def write_variables(file: Path, variables: Mapping[str, str]) -> None:

@@ -29,7 +29,7 @@ from pipelines.errors import SluiceError
 from pipelines.filling import Filler, variables_of
 from pipelines.flow import document
 from pipelines.logs import LogWriter
-from pipelines.models import ExecutionState, Job, Run, Step
+from pipelines.models import ConnectionKind, ExecutionState, Job, Run, Step
 from pipelines.plain import read_plain
 from pipelines.steps.base import StepContext, StepFailed, StepPaused, runner_of
 
@@ -57,7 +57,8 @@ def execute(job_id: int) -> None:
         state, why = S.ERRORED, refusal.detail
     except Exception as broken:
         log.exception("Job %s broke", job)
-        state, why = S.ERRORED, f"Sluice could not run the job: {broken!r}"
+        # What it says may hold anything; the site's own log has it whole.
+        state, why = S.ERRORED, f"Sluice could not run the job: {type(broken).__name__}."
     runs.end_job(job, state, why)
     logs.seal(job)
 
@@ -95,6 +96,10 @@ class _Execution:
                 if state != S.SUCCEEDED:
                     return state, f"{step.key}: {error}"
             return S.SUCCEEDED, ""
+        except SluiceError as refusal:
+            why = masking.masked(refusal.detail, self.secrets)
+            self.log.say(why)
+            return S.ERRORED, why
         finally:
             self.log.close()
 
@@ -116,7 +121,14 @@ class _Execution:
             folder = self.place.workspace / source_id
             folder.mkdir()
             self.log.say(f"source {source_id} ({pinned['type']})")
-            fetch = sources.Fetch(self.job_run, pinned, folder, self.log.say, self._connection)
+            fetch = sources.Fetch(
+                self.job_run,
+                pinned,
+                folder,
+                self.log.say,
+                self._connection,
+                self._why_stop_fetching,
+            )
             sources.type_of(pinned["type"]).fetch(fetch)
             if "commit" in pinned:
                 code.append(source_id)
@@ -136,7 +148,7 @@ class _Execution:
         self.place.give_all(self.place.workspace)
 
     def _run_step(self, row: Step) -> tuple[ExecutionState, str]:
-        if self.lost.is_set():
+        if self._is_lost():
             return S.CANCELLED, "the job was taken from this worker"
         runs.begin_step(row)
         self.log.begin_step(row.key)
@@ -153,11 +165,15 @@ class _Execution:
         if error:
             self.log.say(error)
         self.log.flush()
-        if self.lost.is_set():
+        if self._is_lost():
             return S.CANCELLED, error
         runs.end_step(row, state, exit_code=exit_code, error=error)
         self._read_outputs()
         return state, error
+
+    def _is_lost(self) -> bool:
+        """Whether another attempt has the job, or nobody: then its steps are no longer ours."""
+        return self.lost.is_set() or not runs.renew(self.job)
 
     def _call_runner(self, row: Step) -> None:
         runner = runner_of(row.kind)
@@ -196,6 +212,9 @@ class _Execution:
 
     def _connection(self, name: str, kind: str) -> connections.Opened:
         opened = connections.open_for(self.job_run, name, kind)
+        if opened.kind == ConnectionKind.KUBERNETES:
+            # Most of a kubeconfig is no secret; the step masks what is.
+            return opened
         for what, secret in opened.secrets.items():
             self.secrets.append(secret)
             if secret and not self.log.mask(secret):
@@ -261,6 +280,10 @@ class _Execution:
             user=user,
             limits=limits,
         )
+
+    def _why_stop_fetching(self) -> str:
+        is_late = time.monotonic() > self.deadline
+        return self._why_stop() or ("The job's timeoutMinutes are over." if is_late else "")
 
     def _why_stop(self) -> str:
         self.log.flush_if_due()

@@ -8,17 +8,19 @@ credentials or prompts.
 import os
 import posixpath
 import re
-import subprocess
+import shutil
+import tempfile
+import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from django.conf import settings
 
-from pipelines import connections, destinations
+from pipelines import connections, destinations, processes
 from pipelines.errors import BadRequest, Invalid
 from pipelines.flow.document import Source, as_text
 from pipelines.models import ConnectionKind, Run
@@ -29,6 +31,7 @@ REF = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._/+@-]{0,200}\Z")
 TIMEOUT = 300
 MAX_SUBMODULES = 100
 MAX_NESTING = 5
+MOST_SAID = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,13 @@ class Remote:
 
     endpoint: str
     header: str = field(default="", repr=False)
+    #: Why git must end now, or an empty text.
+    should_stop: Callable[[], str] = lambda: ""
 
     def reaches(self, endpoint: str) -> "Remote":
         """Another repository, with the same credential only if it is on the same host."""
         same = urlsplit(endpoint)[:2] == urlsplit(self.endpoint)[:2]
-        return Remote(endpoint, self.header if same else "")
+        return Remote(endpoint, self.header if same else "", self.should_stop)
 
 
 class GitSource:
@@ -93,7 +98,7 @@ class GitSource:
         pinned, folder = fetch.pinned, fetch.folder
         commit, endpoint = str(pinned["commit"]), str(pinned["endpoint"])
         fetch.say(f"checks out {commit[:8]} ({pinned['why']}) of {endpoint}")
-        remote = _remote(pinned, fetch.connection)
+        remote = replace(_remote(pinned, fetch.connection), should_stop=fetch.why_stop)
         check_out(remote, commit, folder, branch=str(pinned["branch"]), depth=pinned.get("depth"))
         if pinned.get("submodules"):
             _check_out_submodules(remote, folder, fetch.say)
@@ -253,7 +258,7 @@ def _pinned_host(endpoint: str) -> list[str]:
 
 
 def _git(arguments: Sequence[str], remote: Remote) -> str:
-    endpoint = remote.endpoint
+    endpoint, should_stop = remote.endpoint, remote.should_stop
     argv = [
         "git",
         "-c",
@@ -285,24 +290,28 @@ def _git(arguments: Sequence[str], remote: Remote) -> str:
             "GIT_CONFIG_KEY_0": f"http.{remote.endpoint}.extraHeader",
             "GIT_CONFIG_VALUE_0": remote.header,
         }
-    try:
-        done = subprocess.run(
+    said, answer = b"", bytearray()
+    with tempfile.TemporaryFile() as errors:
+        ended = processes.run(
             argv,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=TIMEOUT,
-            text=True,
-            errors="replace",
-            check=False,
+            folder=Path("/"),
+            environment=environment,
+            deadline=time.monotonic() + TIMEOUT,
+            output=answer.extend,
+            should_stop=should_stop,
+            errors=errors,
         )
-    except FileNotFoundError as error:
-        raise Invalid("This worker has no git. Install git, or run the job elsewhere.") from error
-    except subprocess.TimeoutExpired as error:
-        raise Invalid(f"git took longer than {TIMEOUT} s with {endpoint}.") from error
-    if done.returncode == 2 and "ls-remote" in arguments:
+        errors.seek(0)
+        said = errors.read(MOST_SAID)
+    if ended.stopped == processes.TIMEOUT:
+        raise Invalid(f"git took longer than {TIMEOUT} s with {endpoint}.")
+    if ended.stopped:
+        raise Invalid(ended.stopped)
+    if ended.exit_code == 2 and "ls-remote" in arguments:
         return ""
-    if done.returncode:
-        said = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise Invalid(f"git could not read {endpoint}: {said[0][:300]}")
-    return done.stdout
+    if ended.exit_code:
+        if shutil.which("git") is None:
+            raise Invalid("This worker has no git. Install git, or run the job elsewhere.")
+        last = said.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no message"]
+        raise Invalid(f"git could not read {endpoint}: {last[0][:300]}")
+    return answer.decode("utf-8", "replace")

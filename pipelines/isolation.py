@@ -10,6 +10,7 @@ job's folder is laid out so that the job owns what it works in and nothing that 
 """
 
 import contextlib
+import fcntl
 import os
 import resource
 import shutil
@@ -17,6 +18,7 @@ import socket
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ from django.conf import settings
 from pipelines.errors import Unavailable
 
 NOT_ENTERED = 0o711
+IN_USE = ".in-use"
+A_MOMENT = 60
 
 
 class NoRoom(Unavailable):
@@ -68,8 +72,7 @@ def is_isolating() -> bool:
 def place() -> Iterator[Place]:
     """A fresh place for one job, that is gone afterwards, whatever the job left in it."""
     top = _workspaces()
-    with _user() as user:
-        folder = Path(tempfile.mkdtemp(dir=top, prefix="job-"))
+    with _user() as user, _folder(top) as folder:
         try:
             folder.chmod(NOT_ENTERED)
             made = Place(folder / "workspace", folder / "own", user)
@@ -82,6 +85,30 @@ def place() -> Iterator[Place]:
             yield made
         finally:
             _remove(folder)
+
+
+@contextmanager
+def _folder(top: Path) -> Iterator[Path]:
+    """A folder of one job. While the job is at work, its worker holds a lock on a file in it."""
+    folder = Path(tempfile.mkdtemp(dir=top, prefix="job-"))
+    with (folder / IN_USE).open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
+def remove_leftovers() -> int:
+    """Remove the folders of jobs whose worker was killed; how many there were."""
+    count = 0
+    for folder in _workspaces().glob("job-*"):
+        with contextlib.suppress(OSError):
+            # Its lock is made a moment after the folder itself.
+            if time.time() - folder.stat().st_mtime < A_MOMENT:
+                continue
+            with (folder / IN_USE).open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(folder)
+                count += 1
+    return count
 
 
 def _workspaces() -> Path:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import IO
 
 from pipelines import launcher
 
@@ -53,11 +54,13 @@ def run(
     should_stop: Callable[[], str],
     user: int | None = None,
     limits: Mapping[str, int] = NO_LIMITS,
+    errors: IO[bytes] | None = None,
 ) -> Ended:
     """Run `argv` in `folder` until it ends, `deadline` (monotonic seconds) or `should_stop`.
 
     `environment` is all that the program gets; `user` whom it becomes, where this process is root;
-    `limits` what it is held to, by the launcher's names. `should_stop` answers why to stop, or an
+    `limits` what it is held to, by the launcher's names. `errors` takes what it writes to its
+    second output, which comes with the first otherwise. `should_stop` answers why to stop, or an
     empty text. Whatever the program started and left behind is killed with it: launcher.py sees to
     that.
     """
@@ -80,7 +83,7 @@ def run(
             env={"LC_ALL": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if errors is None else errors,
             start_new_session=True,
             close_fds=True,
             pass_fds=(handle,),

@@ -27,6 +27,8 @@ class Fetch:
     say: Say
     #: Opens a service connection of the run by name and kind; its secrets are masked in the log.
     connection: Callable[[str, str], Opened]
+    #: Why fetching must end now, or an empty text.
+    why_stop: Callable[[], str] = lambda: ""
 
 
 class SourceType(Protocol):

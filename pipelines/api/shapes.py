@@ -1,5 +1,6 @@
 """What the API answers of pipelines: typed dictionaries, and how each is made from a row."""
 
+import functools
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, TypedDict
@@ -217,7 +218,8 @@ class RunAnswer(TypedDict):
     url: str
 
 
-def run_answer(run: Run, why_nobody: WhyNobody = runners.why_nobody) -> RunAnswer:
+def run_answer(run: Run, why_nobody: WhyNobody | None = None) -> RunAnswer:
+    why_nobody = why_nobody or functools.cache(runners.why_nobody)
     stages: dict[str, list[Job]] = {}
     for job in run.jobs.all():
         stages.setdefault(job.stage, []).append(job)

@@ -28,7 +28,7 @@ class Pipeline(models.Model):
     )
     created_at = models.DateTimeField()
 
-    # What has happened. Written only by definitions.py and runs.py.
+    # What has happened. Written only by definitions.py and runs/.
     name = models.CharField(max_length=200)
     revision = models.ForeignKey(
         "Revision", null=True, on_delete=models.PROTECT, related_name="current_of"

@@ -122,7 +122,7 @@ class Run(Stateful):
     )
     created_at = models.DateTimeField()
 
-    # What has happened. Written only by runs.py.
+    # What has happened. Written only by runs/.
     state = models.CharField(max_length=10, choices=ExecutionState, default=ExecutionState.QUEUED)
     sources = models.JSONField(default=dict, help_text="What each source was pinned to, and why.")
     started_at = models.DateTimeField(null=True, blank=True)
@@ -207,7 +207,7 @@ class Job(Stateful):
     )
     timeout_minutes = models.PositiveIntegerField()
 
-    # What has happened. Written only by runs.py.
+    # What has happened. Written only by runs/.
     state = models.CharField(max_length=10, choices=ExecutionState, default=ExecutionState.QUEUED)
     dispatched_at = models.DateTimeField(null=True, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
@@ -270,7 +270,7 @@ class Step(Stateful):
     name = models.CharField(max_length=200)
     kind = models.CharField(max_length=64)
 
-    # What has happened. Written only by runs.py.
+    # What has happened. Written only by runs/.
     state = models.CharField(max_length=10, choices=ExecutionState, default=ExecutionState.QUEUED)
     exit_code = models.IntegerField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)

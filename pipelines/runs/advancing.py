@@ -52,7 +52,14 @@ def begin(run_id: int) -> None:
         _give_up(run, f"Sluice could not pin the run's sources: {type(broken).__name__}.")
         return
     try:
-        move(run, S.RUNNING, sources={**run.sources, **pinned}, started_at=timezone.now())
+        move(
+            run,
+            S.RUNNING,
+            only={"state": S.QUEUED},
+            sources={**run.sources, **pinned},
+            started_at=timezone.now(),
+            lease_until=None,
+        )
     except WrongState:
         return  # It was cancelled meanwhile.
     advance(run.pk)
@@ -70,7 +77,10 @@ def _pin_remote(run: Run, definition: Definition) -> dict[str, Any]:
 
 def _give_up(run: Run, why: str) -> None:
     with transaction.atomic():
-        end_run(run, S.ERRORED, why)
+        locked = Run.objects.select_for_update().get(pk=run.pk)
+        # Another worker may have begun it, when this one took longer than its lease.
+        if locked.state == S.QUEUED:
+            end_run(locked, S.ERRORED, why)
 
 
 # ---- Advance -----------------------------------------------------------------------------------
@@ -133,7 +143,8 @@ class _Advance:
         A condition may ask about whatever has ended in this stage and the ones before it.
         """
         unmet = [need for need in needs if need.state not in GOOD]
-        if job.condition:
+        # Where people let it go, what its condition said when it came to its gate stands.
+        if job.condition and not job.is_passed:
             variables = {**self._yaml_variables(), **self.of.variables}
             outcomes = {
                 other.key: str(other.state) for other in self.jobs if S(other.state).is_final
@@ -141,7 +152,7 @@ class _Advance:
             if not evaluate(parse_condition(job.condition), variables, outcomes):
                 end_unrun(job, S.SKIPPED, "Its condition is false.")
                 return
-        elif unmet:
+        elif unmet and not job.condition:
             names = ", ".join(need.key for need in unmet)
             end_unrun(job, S.CANCELLED, f"It needs {names}.")
             return

@@ -10,7 +10,6 @@ from pipelines.definitions import definition_of
 from pipelines.errors import AlreadyDecided, Forbidden, Invalid, WrongState
 from pipelines.models import ExecutionState, GateDecision, Job, Pipeline, Run
 from pipelines.queue import nudge
-from pipelines.runs.advancing import dispatch
 from pipelines.runs.ending import ADVANCE, BEGIN, close_steps, end_run
 from pipelines.runs.gates import Validators, validators_of
 from pipelines.runs.starting import make_room
@@ -65,8 +64,16 @@ def pass_job(job: Job, *, by: User, comment: str = "") -> Job:
             move(job, S.SUCCEEDED, only=WAITS, is_passed=True, **end)
             job.steps.update(state=S.SUCCEEDED, finished_at=end["finished_at"])
         else:
-            move(job, S.QUEUED, only=WAITS, is_passed=True, deaths=0, waits_for="")
-            dispatch(job)
+            # Advancing the run lets it go, as it does with every job that may.
+            move(
+                job,
+                S.QUEUED,
+                only=WAITS,
+                is_passed=True,
+                deaths=0,
+                dispatched_at=None,
+                waits_for="",
+            )
         nudge(ADVANCE, job.run_id)
     return job
 

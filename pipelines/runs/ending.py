@@ -1,9 +1,11 @@
 """How runs, jobs and steps come to their end. What starting, advancing and deciding share."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from django.utils import timezone
 
+from pipelines.errors import WrongState
 from pipelines.models import ExecutionState, Job, Run
 from pipelines.queue import nudge
 from pipelines.states import move
@@ -19,7 +21,7 @@ after_success: list[str] = [FOLLOW]
 
 
 def end_run(run: Run, state: ExecutionState, error: str) -> None:
-    """End a run, cancel what is left of it, and let go what was waiting for its end."""
+    """End a run, cancel what is left of it, and have started what its success starts."""
     succeeded = state == S.SUCCEEDED
     move(
         run,
@@ -37,8 +39,10 @@ def end_run(run: Run, state: ExecutionState, error: str) -> None:
 
 def cancel_open(jobs: Iterable[Job], why: str) -> None:
     for job in jobs:
-        if not S(job.state).is_final:
-            end_unrun(job, S.CANCELLED, why)
+        # One that ended by itself in this very moment stays as it ended.
+        with suppress(WrongState):
+            if not S(job.state).is_final:
+                end_unrun(job, S.CANCELLED, why)
 
 
 def end_unrun(job: Job, state: ExecutionState, why: str) -> None:

@@ -1,5 +1,6 @@
 """Start runs: by hand, by the API, by what happened elsewhere; report those of other systems."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from pipelines.models import ExecutionState, Job, Pipeline, Revision, Run, Step,
 from pipelines.queue import nudge
 from pipelines.runs.ending import BEGIN, end_run
 from pipelines.states import move
+
+log = logging.getLogger(__name__)
 
 S = ExecutionState
 
@@ -77,6 +80,11 @@ def start_again(run: Run, *, by: User) -> Run:
         )
     if not S(run.state).is_final:
         raise WrongState(f"{run} is {run.state}; wait for its end or cancel it.", current=run.state)
+    if run.started_at is None:
+        raise WrongState(
+            f"{run} never began, so its sources were not pinned. Retry it, or start a new run.",
+            current=run.state,
+        )
     with transaction.atomic():
         again = _create(
             run.pipeline, by=by, trigger=Trigger.AGAIN, comment=run.comment, revision=run.revision
@@ -132,9 +140,14 @@ def start_followers(run_id: int) -> None:
     for pipeline in following.select_related("revision__created_by"):
         revision = pipeline.revision
         assert revision is not None, "a pipeline is created with its first revision"
+        try:
+            declared = definition_of(revision).sources.values()
+        except SluiceError:
+            log.exception("%s cannot follow %s", pipeline, run)
+            continue
         asked = {
             source.id: {"run": run.number}
-            for source in definition_of(revision).sources.values()
+            for source in declared
             if source.type == "flowPipeline"
             and source.fields.get("flowPipeline") == run.pipeline.slug
             and "buildSuccess" in source.trigger_events

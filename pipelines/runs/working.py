@@ -6,35 +6,36 @@ from django.db.models import F
 from django.utils import timezone
 
 from pipelines.errors import WrongState
-from pipelines.models import ExecutionState, Job, Step
+from pipelines.models import ExecutionState, Job, Run, Step
 from pipelines.queue import nudge
 from pipelines.runs.advancing import dispatch
 from pipelines.runs.ending import ADVANCE, close_steps
 from pipelines.states import move
 
 S = ExecutionState
+AT_WORK = (S.RUNNING, S.WAITING)
 
 
 def claim(job_id: int, *, runner: str = "") -> Job | None:
     """Take a dispatched job for this worker; None when somebody else did, or it has ended."""
-    job = Job.objects.filter(pk=job_id, dispatched_at__isnull=False).first()
-    if job is None:
-        return None
-    now = timezone.now()
-    try:
+    with transaction.atomic():
+        waiting = Job.objects.filter(pk=job_id, state=S.QUEUED, dispatched_at__isnull=False)
+        job = waiting.select_for_update().first()
+        # Asked once the job is locked: whoever ends the run has to end this job too.
+        if job is None or not Run.objects.filter(pk=job.run_id, state__in=AT_WORK).exists():
+            return None
+        now = timezone.now()
         return move(
             job,
             S.RUNNING,
-            only={"state": S.QUEUED, "run__state__in": [S.RUNNING, S.WAITING]},
+            only={"state": S.QUEUED},
             lease_until=now + settings.LEASE,
             attempt=F("attempt") + 1,
-            # A deployment that paused goes on; its time counts from its first batch.
+            # A deployment that paused goes on; it is shown since when it is at work.
             started_at=job.started_at or now,
             runner=runner[:100],
             waits_for="",
         )
-    except WrongState:
-        return None
 
 
 def renew(job: Job) -> bool:

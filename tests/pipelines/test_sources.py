@@ -174,7 +174,7 @@ def test_bytes_that_were_damaged_are_not_deployed(site: Site) -> None:
     run = work_off(run)
     stored.unlink()
     assert run.state == S.ERRORED
-    assert "are damaged" in run.error
+    assert "are damaged; they were not handed out" in run.error
     assert said(run) == []
 
 
