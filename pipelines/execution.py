@@ -17,6 +17,7 @@ from pipelines import (
     containers,
     git,
     isolation,
+    logins,
     logs,
     masking,
     processes,
@@ -28,6 +29,7 @@ from pipelines.definitions import catalog, definition_of
 from pipelines.errors import SluiceError
 from pipelines.filling import Filler, variables_of
 from pipelines.flow import document
+from pipelines.flow.references import expand_variables
 from pipelines.logs import LogWriter
 from pipelines.models import ConnectionKind, ExecutionState, Job, Run, Step
 from pipelines.plain import read_plain
@@ -180,9 +182,7 @@ class _Execution:
         if runner is None:
             raise SluiceError(f"No worker of this site can run the step {row.kind}.")
         step = self.declared.step(row.key)
-        folder = self.folder
-        if step and step.workspace:
-            folder = self.place.workspace / step.workspace
+        folder = self._folder_of(step.workspace if step else None)
         made_at = artifacts.Place(self.job.stage, self.job.key, row.key, self.job.attempt)
 
         def call(
@@ -209,6 +209,17 @@ class _Execution:
             path=self.path,
         )
         runner(context)
+
+    def _folder_of(self, wanted: str | None) -> Path:
+        """Where a step works: in the workspace, whatever links earlier steps have laid."""
+        folder = self.folder
+        if wanted:
+            folder = self.place.workspace / expand_variables(wanted, self.variables)
+        if not folder.resolve().is_relative_to(self.place.workspace.resolve()):
+            raise StepFailed(f"workspace “{wanted or folder.name}” leads out of the workspace.")
+        if not folder.is_dir():
+            raise StepFailed(f"workspace “{wanted or folder.name}” is not a folder.")
+        return folder
 
     def _connection(self, name: str, kind: str) -> connections.Opened:
         opened = connections.open_for(self.job_run, name, kind)
@@ -257,7 +268,9 @@ class _Execution:
             variables=variables,
         )
         try:
-            return self._run(command, folder, self._tools())
+            # The engine may be root: its login is the worker's copy, and its folder no step's.
+            login = logins.environment(self.place, as_worker=True)
+            return self._run(command, self.place.own, {**self._tools(), **login})
         finally:
             engine.end(name)
 
@@ -295,7 +308,6 @@ class _Execution:
         """What tools of Sluice's own choosing get, which may run as root: nothing that a
         definition or a step could have chosen, like LD_PRELOAD."""
         return {
-            **self.environment,
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": os.environ.get("HOME", "/nonexistent"),
             "LC_ALL": "C.UTF-8",

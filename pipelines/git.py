@@ -103,6 +103,9 @@ class GitSource:
         if pinned.get("submodules"):
             _check_out_submodules(remote, folder, fetch.say)
 
+    def recheck(self, source: Source, pinned: Mapping[str, Any]) -> None:
+        """A commit stays what it is."""
+
     def properties(self, pinned: Mapping[str, Any]) -> dict[str, str]:
         return {"version": str(pinned["commit"])}
 

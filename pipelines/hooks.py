@@ -1,7 +1,8 @@
 """Push hooks: make, rotate, remove; and receive what code servers deliver to them.
 
 Whoever delivers has no account. A delivery proves that it knows the hook's secret, and the run that
-it starts is in the name of the author of the definition, who asked for it with `triggerEvents`.
+it starts is in the name of the person who was shown that secret: nobody can borrow, with a secret
+of their own, the connections that only the author of the definition may use.
 """
 
 import secrets
@@ -54,6 +55,7 @@ def make(pipeline: Pipeline, source_id: str, *, by: User) -> tuple[PushHook, str
                 created_by=by,
                 created_at=now,
                 changed_at=now,
+                holder=by,
             )
     except IntegrityError as error:
         raise NameTaken(
@@ -67,7 +69,8 @@ def rotate(hook: PushHook, *, by: User) -> str:
     rules.require(by, "pipeline.write")
     secret = secrets.token_urlsafe(SECRET_BYTES)
     hook.sealed, hook.changed_at = sealing.seal({"secret": secret}), timezone.now()
-    hook.save(update_fields=["sealed", "changed_at"])
+    hook.holder = by
+    hook.save(update_fields=["sealed", "changed_at", "holder"])
     return secret
 
 
@@ -112,7 +115,7 @@ def receive(slug: str, source_id: str, headers: pushes.Headers, body: bytes) -> 
     a stranger learns no names here.
     """
     hook = (
-        PushHook.objects.select_related("pipeline__revision__created_by")
+        PushHook.objects.select_related("pipeline__revision", "holder")
         .filter(pipeline__slug=slug, source=source_id)
         .first()
     )
@@ -151,7 +154,7 @@ def _received(hook: PushHook, push: pushes.Push) -> Received:
         return Received(None, decision.why)
     run = runs.start_by_event(
         pipeline,
-        by=revision.created_by,
+        by=hook.holder,
         trigger=Trigger.PUSH,
         once=once,
         asked={source.id: {"branch": push.name, "commit": push.commit}},

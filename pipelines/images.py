@@ -70,6 +70,9 @@ class ImageSource:
         pinned = fetch.pinned
         fetch.say(f"uses {pinned['image']}: {pinned['why']}")
 
+    def recheck(self, source: Source, pinned: Mapping[str, Any]) -> None:
+        """A digest stays what it is."""
+
     def properties(self, pinned: Mapping[str, Any]) -> dict[str, str]:
         return {
             "version": str(pinned["version"]),

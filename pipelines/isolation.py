@@ -11,11 +11,13 @@ job's folder is laid out so that the job owns what it works in and nothing that 
 
 import contextlib
 import fcntl
+import logging
 import os
 import resource
 import shutil
 import socket
 import stat
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +29,8 @@ from pathlib import Path
 from django.conf import settings
 
 from pipelines.errors import Unavailable
+
+log = logging.getLogger(__name__)
 
 NOT_ENTERED = 0o711
 IN_USE = ".in-use"
@@ -58,9 +62,13 @@ class Place:
         if self.user is None:
             return
         self.give(top)
-        for folder, folders, files in os.walk(top):
+        # By open folders and not by paths, which somebody could turn elsewhere meanwhile.
+        for _, folders, files, at in os.fwalk(top, follow_symlinks=False):
             for name in (*folders, *files):
-                self.give(Path(folder) / name)
+                found = os.stat(name, dir_fd=at, follow_symlinks=False)
+                # A file that has a second name may be somebody's.
+                if stat.S_ISDIR(found.st_mode) or found.st_nlink == 1:
+                    os.chown(name, self.user, self.user, dir_fd=at, follow_symlinks=False)
 
 
 def is_isolating() -> bool:
@@ -143,20 +151,39 @@ def _user() -> Iterator[int | None]:
                 lock.bind(f"\0sluice-user-{user}")
             except OSError:
                 continue
+            if _processes_of(user):
+                # Something outlived its job there. Nobody gets this user until it is gone.
+                log.error("Processes of the user %s run, and no job has it", user)
+                continue
             yield user
             return
     raise NoRoom(f"All users from {first} to {last} are at work (SLUICE_STEP_USERS).")
 
 
-def _remove(folder: Path) -> None:
-    def unlock(function: object, path: str, error: object) -> None:
-        # A step may have taken the right to write from a folder; without root it binds us too.
-        with contextlib.suppress(OSError):
-            Path(path).parent.chmod(0o700)
-            Path(path).unlink()
+def _processes_of(user: int) -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            lines = status.read_text(encoding="utf-8", errors="replace").splitlines()
+            users = next(line for line in lines if line.startswith("Uid:")).split()[1:4]
+            # A dead one that nobody has asked after yet does no harm.
+            is_dead = any(line.startswith("State:") and "Z" in line[:9] for line in lines)
+            if str(user) in users and not is_dead:
+                found.append(int(status.parent.name))
+    return found
 
-    shutil.rmtree(folder, onerror=unlock)
-    shutil.rmtree(folder, ignore_errors=True)
+
+def _remove(folder: Path) -> None:
+    """Remove a tree, however deep it is. Python's own way would call itself for each folder."""
+    _quietly("rm", "-rf", "--", str(folder))
+    if folder.exists():
+        # A step may have taken the right to write from a folder; without root it binds us too.
+        _quietly("chmod", "-R", "u+rwX", "--", str(folder))
+        _quietly("rm", "-rf", "--", str(folder))
+
+
+def _quietly(*argv: str) -> None:
+    subprocess.run(argv, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 # ---- Limits ------------------------------------------------------------------------------------

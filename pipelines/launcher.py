@@ -1,6 +1,6 @@
 """Run one program, and leave nothing of it behind.
 
-    python -I -S launcher.py ENVIRONMENT [--user UID] [--limit NAME=NUMBER]… -- PROGRAM [ARGUMENT…]
+    python -I -S launcher.py ENVIRONMENT FOLDER [--user UID] [--limit NAME=NUMBER]… -- PROGRAM …
 
 It stands between a worker and the program of a step. When the worker dies, the kernel tells it and
 it kills the program. Whatever the program started becomes its child in the end, even in a session
@@ -10,7 +10,8 @@ Both are promises of Linux. Elsewhere the worker's killing of the process group 
 
 ENVIRONMENT is the number of an open file with the program's environment as JSON: the launcher may
 be root, and must not itself be started with variables that a definition chose, like LD_PRELOAD.
-With --user the program, but not the launcher, becomes that user, and can gain no rights again.
+With --user the program, but not the launcher, becomes that user, and can gain no rights again; only
+then does it go to FOLDER, which may lead where that user must not follow.
 
 A script of its own, with nothing but the standard library: it runs before each program.
 """
@@ -22,6 +23,7 @@ import os
 import resource
 import signal
 import sys
+import time
 
 # os.execvpe imports it, and the step's user may not be able to read where it lies.
 import warnings  # noqa: F401
@@ -33,6 +35,9 @@ PR_SET_NO_NEW_PRIVS = 38
 #: The worker sends this when the program did not end on SIGTERM.
 KILL_ALL = signal.SIGUSR1
 ROUNDS = 1000
+PATIENCE = 10.0
+#: From here on numbers are nobody's.
+UNUSED = 0xF0000000
 LIMITS = {
     "processes": resource.RLIMIT_NPROC,
     "memory": resource.RLIMIT_DATA,
@@ -42,7 +47,7 @@ LIMITS = {
 
 
 def main(argv: list[str]) -> None:
-    environment, user, limits, program_argv = _read(argv)
+    environment, folder, user, limits, program_argv = _read(argv)
     worker = os.getppid()
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -63,7 +68,7 @@ def main(argv: list[str]) -> None:
     if program == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(KILL_ALL, signal.SIG_DFL)
-        _become(program_argv, environment, user, limits)
+        _become(program_argv, environment, folder, user, limits)
     if os.getppid() != worker:
         # It died before the kernel knew that we want to be told.
         on_term(signal.SIGTERM, None)
@@ -72,11 +77,11 @@ def main(argv: list[str]) -> None:
     _end_like(code)
 
 
-def _read(argv: list[str]) -> tuple[dict[str, str], int | None, dict[str, int], list[str]]:
+def _read(argv: list[str]) -> tuple[dict[str, str], str, int | None, dict[str, int], list[str]]:
     with os.fdopen(int(argv[0]), "rb") as stream:
         environment = json.loads(stream.read())
     user, limits = None, {}
-    position = 1
+    position = 2
     while argv[position] != "--":
         option, value = argv[position], argv[position + 1]
         position += 2
@@ -85,11 +90,15 @@ def _read(argv: list[str]) -> tuple[dict[str, str], int | None, dict[str, int], 
         elif option == "--limit":
             name, _, number = value.partition("=")
             limits[name] = int(number)
-    return environment, user, limits, argv[position + 1 :]
+    return environment, argv[1], user, limits, argv[position + 1 :]
 
 
 def _become(
-    argv: list[str], environment: dict[str, str], user: int | None, limits: dict[str, int]
+    argv: list[str],
+    environment: dict[str, str],
+    folder: str,
+    user: int | None,
+    limits: dict[str, int],
 ) -> None:
     """Turn this child into the program. Never returns."""
     try:
@@ -102,6 +111,7 @@ def _become(
             os.setresgid(user, user, user)
             os.setresuid(user, user, user)
             _prctl(PR_SET_NO_NEW_PRIVS, 1)
+        os.chdir(folder)
         os.execvpe(argv[0], argv, environment)  # noqa: S606  # an argument list, no shell
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
@@ -141,12 +151,29 @@ def _kill_user(user: int) -> None:
     if killer == 0:
         with contextlib.suppress(OSError):
             os.setresgid(user, user, user)
-            os.setresuid(user, user, user)
+            _may_kill_but_not_be_killed_by(user)
             # All but this very process.
             os.kill(-1, signal.SIGKILL)
         os._exit(0)
+    until = time.monotonic() + PATIENCE
     with contextlib.suppress(ChildProcessError):
-        os.waitpid(killer, 0)
+        while os.waitpid(killer, os.WNOHANG)[0] == 0:
+            if time.monotonic() > until:
+                os.kill(killer, signal.SIGKILL)
+                os.waitpid(killer, 0)
+                return
+            time.sleep(0.002)
+
+
+def _may_kill_but_not_be_killed_by(user: int) -> None:
+    """A process may signal those whose user it is in effect, and be signalled only by those whose
+    user it is really: so nothing of the step's can stop this one first."""
+    really = UNUSED + user
+    try:
+        os.setresuid(really, user, really)
+    except OSError:
+        # A namespace that does not know so high a number.
+        os.setresuid(user, user, user)
 
 
 def _children() -> list[int]:

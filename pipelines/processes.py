@@ -74,12 +74,12 @@ def run(
             options += ["--limit", f"{name}={number}"]
         program = subprocess.Popen(
             [
-                *(sys.executable, "-I", "-S", launcher.__file__, str(handle)),
+                *(sys.executable, "-I", "-S", launcher.__file__, str(handle), str(folder)),
                 *options,
                 "--",
                 *argv,
             ],
-            cwd=folder,
+            cwd="/",
             env={"LC_ALL": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

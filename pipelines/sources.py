@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from pipelines.connections import Opened
 from pipelines.errors import Invalid, NotFound, UnresolvedReference
-from pipelines.flow.document import Source
+from pipelines.flow.document import Definition, Source
 from pipelines.models import ExecutionState, Pipeline, Run
 
 Say = Callable[[str], None]
@@ -47,6 +47,9 @@ class SourceType(Protocol):
 
     def fetch(self, fetch: "Fetch") -> None:
         """Bring what was pinned into the empty folder, checking that it is what was pinned."""
+
+    def recheck(self, source: Source, pinned: Mapping[str, Any]) -> None:
+        """Refuse what was pinned once and may no longer be taken, before a run begins anew."""
 
     def properties(self, pinned: Mapping[str, Any]) -> dict[str, str]:
         """What `$[sources.<id>]` can be asked for."""
@@ -110,8 +113,19 @@ class PipelineSource:
         pinned = fetch.pinned
         fetch.say(f"uses {pinned['pipeline']} #{pinned['run']}: {pinned['why']}")
 
+    def recheck(self, source: Source, pinned: Mapping[str, Any]) -> None:
+        """A run that succeeded stays one."""
+
     def properties(self, pinned: Mapping[str, Any]) -> dict[str, str]:
         return {"version": str(pinned["run"])}
+
+
+def recheck(definition: Definition, pinned: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse to begin anew on inputs of which one may no longer be taken."""
+    for source_id, facts in pinned.items():
+        source = definition.sources.get(source_id)
+        if source is not None:
+            type_of(source.type).recheck(source, facts)
 
 
 def upstream_run(run: Run, source_id: str) -> Run:

@@ -58,6 +58,15 @@ class PackagesSource:
         blobs.copy_to(version.bundle, fetch.folder / version.bundle_name)
         say(f"sha256 {version.bundle.sha256} checked")
 
+    def recheck(self, source: Source, pinned: Mapping[str, Any]) -> None:
+        """The version must still be good, and still be placed where the source says."""
+        version = _version(pinned)
+        fields = {key: str(value) for key, value in source.fields.items() if value is not None}
+        selection.resolve(
+            version.package,
+            selection.Query(environment=fields.get("environment"), version=version.name),
+        )
+
     def properties(self, pinned: Mapping[str, Any]) -> dict[str, str]:
         return descriptors.properties(_version(pinned), signed=True)
 

@@ -50,6 +50,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "holder",
+                    models.ForeignKey(
+                        help_text="Who was shown the secret. Runs are started in this name.",
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
                     "last_run",
                     models.ForeignKey(
                         blank=True,

@@ -21,6 +21,12 @@ class PushHook(models.Model):
     # What has happened. Written only by hooks.py.
     sealed = models.TextField(help_text="The secret, encrypted; shown once.")
     changed_at = models.DateTimeField(help_text="When the secret was made.")
+    holder = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="Who was shown the secret. Runs are started in this name.",
+    )
     last_at = models.DateTimeField(null=True, blank=True, help_text="The last genuine delivery.")
     last_delivery = models.CharField(
         max_length=120, blank=True, help_text="What the server calls it."

@@ -5,7 +5,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import User
-from pipelines import rules
+from pipelines import rules, sources
 from pipelines.definitions import definition_of
 from pipelines.errors import AlreadyDecided, Forbidden, Invalid, WrongState
 from pipelines.models import ExecutionState, GateDecision, Job, Pipeline, Run
@@ -153,7 +153,9 @@ def retry(run: Run, *, by: User) -> Run:
     with transaction.atomic():
         Pipeline.objects.select_for_update().get(pk=run.pipeline_id)
         locked = Run.objects.select_for_update(of=("self",)).with_names().get(pk=run.pk)
-        make_room(locked, definition_of(locked.revision))
+        definition = definition_of(locked.revision)
+        sources.recheck(definition, locked.sources)
+        make_room(locked, definition)
         has_begun = locked.started_at is not None
         reopen(locked, S.RUNNING if has_begun else S.QUEUED, finished_at=None, error="")
         for job in jobs_to_retry(list(locked.jobs.all())):

@@ -90,6 +90,7 @@ def start_again(run: Run, *, by: User) -> Run:
             run.pipeline, by=by, trigger=Trigger.AGAIN, comment=run.comment, revision=run.revision
         )
         definition = definition_of(again.revision)
+        sources.recheck(definition, run.sources)
         make_room(again, definition)
         again.again_of = run
         again.variables, again.asked_sources = run.variables, run.asked_sources

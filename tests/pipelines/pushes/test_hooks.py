@@ -55,14 +55,17 @@ def test_a_push_starts_one_run_of_the_very_commit(hooked: Hooked, site: Site, se
     assert last.last_delivery == PUSHES[server].push().delivery
 
 
-def test_the_run_is_in_the_name_of_who_wrote_the_definition(hooked: Hooked, site: Site) -> None:
+def test_the_run_is_in_the_name_of_who_was_shown_the_secret(hooked: Hooked, site: Site) -> None:
+    """A secret of one's own is no way to what only the definition's author may use."""
     definitions.revise(hooked.pipeline, HOOKED + "# again\n", by=site.cast.admin)
     run = hooked.deliver(GITHUB_PUSH).run
     assert run is not None
-    assert run.started_by == site.cast.admin
+    assert run.started_by == site.cast.ada
+    hooked.secret = hooks.rotate(hooked.hook, by=site.cast.admin)
+    assert hooked.last.holder == site.cast.admin
 
 
-def test_an_author_who_may_no_longer_start_runs_starts_none(hooked: Hooked, site: Site) -> None:
+def test_a_holder_who_may_no_longer_start_runs_starts_none(hooked: Hooked, site: Site) -> None:
     site.cast.ada.is_active = False
     site.cast.ada.save()
     received = hooked.deliver(GITHUB_PUSH)
