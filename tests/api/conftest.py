@@ -143,6 +143,7 @@ def make_things() -> Things:
     make_known_group(site)
     runners.make_known(runners.Abilities())
     cancelled = runs.start(site.pipeline, by=cast.ada)
+    runs.begin(cancelled.pk)
     runs.cancel(cancelled, by=cast.ada)
     return Things(
         site=site,

@@ -187,6 +187,7 @@ def test_an_outsider_who_starts_a_members_definition_borrows_nothing(teams: Team
 
 def test_an_outsider_who_runs_a_members_run_again_borrows_nothing(teams: Teams) -> None:
     run = teams.run(author=teams.site.cast.ada, starter=teams.site.cast.ada)
+    runs.begin(run.pk)
     runs.cancel(run, by=teams.site.cast.ada)
     again = runs.start_again(Run.objects.with_names().get(pk=run.pk), by=teams.gus)
     refused(Forbidden, lambda: opened(again))

@@ -53,6 +53,11 @@ def assert_all_holds() -> None:
     assert sequences == list(range(LedgerHead.objects.get().size))
 
 
+def executions(queue: list[tuple[str, int]]) -> list[int]:
+    """The promotions that were sent off to be carried out."""
+    return [row_id for task, row_id in queue if task == promoting.EXECUTE]
+
+
 def fetch(promotion: Promotion) -> Promotion:
     return Promotion.objects.get(pk=promotion.pk)
 
@@ -69,7 +74,7 @@ def test_many_approvals_of_one_person_at_once_count_once(
     assert Approval.objects.count() == 1
     assert types("promotion.approved") == ["promotion.approved"]
     assert fetch(promotion).state == P.REQUESTED
-    assert nobody_listens_to_the_queue == []
+    assert executions(nobody_listens_to_the_queue) == []
     assert_all_holds()
 
 
@@ -80,7 +85,7 @@ def test_many_approvals_of_one_person_send_off_once(
     approve = partial(promoting.approve, by=site.cast.ben, plan=promotion.plan_digest)
     answers = outcomes([partial(approve, fetch(promotion)) for _ in range(20)])
     assert refusals(answers) == [WrongState] * 19
-    assert nobody_listens_to_the_queue == [(promoting.EXECUTE, promotion.pk)]
+    assert executions(nobody_listens_to_the_queue) == [promotion.pk]
     assert_all_holds()
 
 
@@ -97,7 +102,7 @@ def test_two_approvers_at_once_make_one_transition_and_one_execution(
     )
     assert refusals(answers) == []
     assert fetch(promotion).state == P.APPROVED
-    assert nobody_listens_to_the_queue == [(promoting.EXECUTE, promotion.pk)]
+    assert executions(nobody_listens_to_the_queue) == [promotion.pk]
     at_once([partial(promoting.execute, promotion.pk)] * 8)
     assert fetch(promotion).state == P.COMPLETED
     assert fetch(promotion).attempt == 1

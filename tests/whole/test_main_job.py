@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from django.conf import settings
 
+from tests.site import WORKSPACES
 from tests.whole.installation import Installation, demo_file
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(900)]
@@ -119,8 +120,10 @@ def test_the_main_job_runs_twice_on_postgresql(tmp_path: Path, fresh_database: s
 
 def test_a_build_that_fails_ends_the_demo_with_an_error(tmp_path: Path) -> None:
     """The steps find a python3 that cannot do its work: their build says no, and so does all."""
-    programs = tmp_path / "programs"
+    # Where a job gets to, whoever it runs as.
+    programs = WORKSPACES / f"{tmp_path.name}-programs"
     programs.mkdir()
+    programs.chmod(0o755)
     broken = programs / "python3"
     broken.write_text("#!/bin/sh\necho 'no python here' >&2\nexit 3\n")
     broken.chmod(0o755)
