@@ -54,7 +54,7 @@ PURPOSES: Mapping[str, str] = {
     K.REGISTRY: "Pull and push images.",
     K.KUBERNETES: "Apply manifests to a cluster, with its kubeconfig.",
     K.SSH: "Deploy to machines, with a private key.",
-    K.S3: "Read and write a bucket.",
+    K.S3: "Kept for storage; no step uses one yet.",
 }
 
 
