@@ -119,9 +119,13 @@ def _execute(statement: str) -> Any:
         return cursor.execute(statement)
 
 
-def test_the_embedded_database_has_no_roles_to_give(site: Site) -> None:
+def test_the_command_prints_the_grants_where_there_are_roles(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The embedded database has none, and the command says what it takes."""
     if connection.vendor == "postgresql":
         call_command("runner_grants", ROLE)
+        assert capsys.readouterr().out.splitlines() == list(grants(ROLE))
         return
     with pytest.raises(CommandError, match="need PostgreSQL"):
         call_command("runner_grants", ROLE)
