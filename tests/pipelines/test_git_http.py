@@ -1,5 +1,7 @@
 """Git over HTTP, from a real server: credentials, depth, submodules, and where they may lead."""
 
+import socket
+import threading
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
@@ -8,7 +10,8 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from pipelines import runs
+from pipelines import git, runs
+from pipelines.errors import Invalid
 from pipelines.models import ExecutionState, Run
 from tests.cast import Site, work_off
 from tests.parts import git_server
@@ -204,3 +207,29 @@ def test_a_submodule_out_of_the_checkout_is_refused(site: Site, open_server: Git
     run = ran(site, open_server, "echo never", submodule=True)
     assert run.state == S.ERRORED
     assert "leads out of the checkout" in run.error
+
+
+# ---- Stopped -------------------------------------------------------------------------------------
+def test_git_ends_with_the_job_when_its_server_does_not_answer(
+    loopback: None, tmp_path: Path
+) -> None:
+    """A cancelled run, or one whose time is up, does not wait for git's own patience."""
+    came = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+
+        def accept() -> None:
+            with silent.accept()[0] as caller:
+                came.set()
+                # Until git is gone: then there is nothing more to read.
+                while caller.recv(4096):
+                    pass
+
+        server = threading.Thread(target=accept)
+        server.start()
+        remote = git.Remote(
+            f"http://127.0.0.1:{silent.getsockname()[1]}/app.git",
+            should_stop=lambda: "The run was cancelled." if came.is_set() else "",
+        )
+        with pytest.raises(Invalid, match="The run was cancelled"):
+            git.check_out(remote, "0" * 40, tmp_path)
+        server.join()
