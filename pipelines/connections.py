@@ -250,26 +250,5 @@ def require_host(opened: Opened, address: str) -> None:
 
 # ---- Keys --------------------------------------------------------------------------------------
 def rotate_keys() -> int:
-    """Encrypt every connection anew with the first key; how many there were.
-
-    Raises Unsealable once all others are done, naming those that no key can read.
-    """
-    count, unreadable = 0, []
-    for pk in list(ServiceConnection.objects.order_by("name").values_list("pk", flat=True)):
-        with transaction.atomic():
-            row = ServiceConnection.objects.select_for_update().filter(pk=pk).first()
-            if row is None:
-                continue
-            try:
-                row.sealed = sealing.reseal(row.sealed)
-            except sealing.Unsealable:
-                unreadable.append(row.name)
-                continue
-            row.save(update_fields=["sealed"])
-            count += 1
-    if unreadable:
-        raise sealing.Unsealable(
-            f"{count} could be encrypted anew, but no key reads: {', '.join(unreadable)}. Put the "
-            "key that they were sealed with behind the new one, or replace their secrets."
-        )
-    return count
+    """Encrypt every connection anew with the first key; how many there were."""
+    return sealing.reseal_all(ServiceConnection.objects.order_by("name"))

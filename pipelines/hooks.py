@@ -81,15 +81,7 @@ def remove(hook: PushHook, *, by: User) -> None:
 
 def rotate_keys() -> int:
     """Encrypt every hook's secret anew with the first key; how many there were."""
-    count = 0
-    for pk in list(PushHook.objects.values_list("pk", flat=True)):
-        with transaction.atomic():
-            row = PushHook.objects.select_for_update().filter(pk=pk).first()
-            if row is not None:
-                row.sealed = sealing.reseal(row.sealed)
-                row.save(update_fields=["sealed"])
-                count += 1
-    return count
+    return sealing.reseal_all(PushHook.objects.all())
 
 
 def listening_sources(definition: Definition) -> list[Source]:

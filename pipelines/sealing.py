@@ -6,9 +6,12 @@ one in front, run `manage.py rotate_connection_keys`, and then take the old one 
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
 
 from pipelines.errors import Unavailable
 
@@ -39,6 +42,32 @@ def unseal(sealed: str) -> dict[str, str]:
 def reseal(sealed: str) -> str:
     """The same secrets under the first key."""
     return seal(unseal(sealed))
+
+
+def reseal_all(rows: QuerySet[Any]) -> int:
+    """Seal each row's `sealed` anew with the first key, one by one; how many there were.
+
+    Raises Unsealable once all others are done, naming those that no key can read.
+    """
+    count, unreadable = 0, []
+    for pk in list(rows.values_list("pk", flat=True)):
+        with transaction.atomic():
+            row = rows.model.objects.select_for_update().filter(pk=pk).first()
+            if row is None:
+                continue
+            try:
+                row.sealed = reseal(row.sealed)
+            except Unsealable:
+                unreadable.append(str(row))
+                continue
+            row.save(update_fields=["sealed"])
+            count += 1
+    if unreadable:
+        raise Unsealable(
+            f"{count} could be encrypted anew, but no key reads: {', '.join(unreadable)}. Put the "
+            "key that they were sealed with behind the new one, or replace their secrets."
+        )
+    return count
 
 
 def _keys() -> MultiFernet:
