@@ -29,8 +29,8 @@ run: $(VENV)/base ## Serve Sluice on http://127.0.0.1:$PORT, without the demo
 test: check ## Run everything that guards main, on SQLite and on PostgreSQL
 	@$(BIN)/python -m tests.parts.browser
 	@$(BIN)/python -m tests.parts.tools
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not postgres and not whole"
-	@$(BIN)/python -m tests.parts.postgres -- $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not postgres and not whole"
+	@$(BIN)/python -m tests.parts.postgres -- $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/dev lint types contracts migrations templates ## Check style, types, imports, migrations and templates
 

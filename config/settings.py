@@ -222,6 +222,8 @@ STORAGES = {
 MEDIA_ROOT = DATA_DIR / "media"
 # Uploads are staged here, on the file system of the local blobs, so that keeping one is a link.
 BLOB_STAGING_DIR = DATA_DIR / "blobs" / "incoming"
+# Bytes that nothing refers to are removed after this time.
+BLOB_GRACE = timedelta(hours=env.integer("SLUICE_BLOB_GRACE_HOURS", 24, least=1, most=87_600))
 MAX_UPLOAD_BYTES = env.integer("SLUICE_MAX_UPLOAD_BYTES", 20 * 1024**3, least=1)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024**2
 LINK_LIFETIME = timedelta(hours=env.integer("SLUICE_LINK_HOURS", 24, least=1, most=87_600))

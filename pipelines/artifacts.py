@@ -236,6 +236,10 @@ def _record(
         with transaction.atomic():
             # The run may have ended while the bytes came in; a lock makes the answer hold.
             _require_open(Run.objects.select_for_update().get(pk=run.pk))
+            blobs.hold(
+                [file.blob.pk for file in files]
+                + ([artifact.bundle_id] if artifact.bundle_id else [])
+            )
             artifact.save(force_insert=True)
             ArtifactFile.objects.bulk_create(
                 ArtifactFile(

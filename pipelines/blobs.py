@@ -13,7 +13,7 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
@@ -23,10 +23,11 @@ from django.core.files import File
 from django.core.files.storage import Storage, storages
 from django.utils import timezone
 
-from pipelines.errors import Invalid, StorageUnavailable, TooLarge
-from pipelines.models import Blob
+from pipelines.errors import BytesGone, Invalid, StorageUnavailable, TooLarge
+from pipelines.models import Blob, BlobState
 
 CHUNK = 1024 * 1024
+BATCH = 500
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
@@ -114,15 +115,56 @@ def keep(staged: Staged) -> Blob:
 
     The bytes are durable before the row exists, so that a row never names bytes that a crash took.
     """
-    known = Blob.objects.filter(pk=staged.sha256).first()
-    if known is not None and store().exists(known.storage_name):
-        return known
-    staged.sync()
-    blob = Blob(sha256=staged.sha256, md5=staged.md5, size=staged.size, created_at=timezone.now())
-    with storage_faults(), staged.path.open("rb") as content:
-        store().save(blob.storage_name, StagedFile(content, staged.path))
-    Blob.objects.bulk_create([blob], ignore_conflicts=True)
-    return Blob.objects.get(pk=staged.sha256)
+    now = timezone.now()
+    blob = Blob(sha256=staged.sha256, md5=staged.md5, size=staged.size, created_at=now)
+    is_known = _take_back([blob.pk]) and not _is_composed(blob.pk)
+    if not is_known or not store().exists(blob.storage_name):
+        staged.sync()
+        with storage_faults(), staged.path.open("rb") as content:
+            store().save(blob.storage_name, StagedFile(content, staged.path))
+        Blob.objects.bulk_create([blob], ignore_conflicts=True)
+        # Removed before, or composed until now: from here on the bytes themselves are there.
+        Blob.objects.filter(pk=blob.pk).update(state=BlobState.KEPT, kept_at=now, recipe=None)
+    return Blob.objects.get(pk=blob.pk)
+
+
+def hold(digests: Collection[str]) -> None:
+    """Make sure that these bytes are there and stay. To be called in the very transaction that
+    begins to refer to them.
+
+    The collector removes only what was not held since it looked (collecting.py), and a row that is
+    held cannot be condemned before the transaction's end. Raises BytesGone where it came too late.
+    """
+    wanted = sorted(set(digests))
+    for start in range(0, len(wanted), BATCH):
+        batch = wanted[start : start + BATCH]
+        # One order for all, so that two who hold the same bytes do not wait for each other.
+        list(Blob.objects.select_for_update().filter(pk__in=batch).order_by("pk").values_list("pk"))
+        if _take_back(batch) != len(batch):
+            there = Blob.objects.there().filter(pk__in=batch).values_list("pk", flat=True)
+            gone = min(set(batch) - set(there))
+            raise BytesGone(
+                f"The bytes {gone} are no longer kept: retention removed them. "
+                "Build or send them anew."
+            )
+
+
+def _take_back(digests: Collection[str]) -> int:
+    """Note that these bytes are wanted, and answer how many of them are there."""
+    return (
+        Blob.objects.filter(pk__in=digests)
+        .exclude(state=BlobState.REMOVED)
+        .update(state=BlobState.KEPT, kept_at=timezone.now())
+    )
+
+
+def _is_composed(sha256: str) -> bool:
+    return Blob.objects.filter(pk=sha256, recipe__isnull=False).exists()
+
+
+def erase(blob: Blob) -> None:
+    """Remove the stored bytes. Called by collecting.py alone, which holds the row."""
+    store().delete(blob.storage_name)
 
 
 def keep_stream(source: Readable) -> Blob:

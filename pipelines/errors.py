@@ -171,6 +171,13 @@ class IdempotencyKeyReused(Invalid):
     title = "The key was used for another request"
 
 
+class BytesGone(Gone):
+    """Retention removed the bytes; their names and digests stay on record."""
+
+    code = "bytes_gone"
+    title = "The bytes are no longer kept"
+
+
 class Sealed(Conflict):
     """History and sealed objects never change; asking for it is a fault of the caller's code."""
 

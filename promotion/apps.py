@@ -6,9 +6,14 @@ class PromotionConfig(AppConfig):
     verbose_name = "Promotion"
 
     def ready(self) -> None:
-        from pipelines import runs
+        from django.db.models import Exists, OuterRef
+
+        from pipelines import collecting, runs
         from promotion import sources, uploads
+        from promotion.models import Version, VersionFile
 
         sources.register()
         uploads.register()
         runs.after_success.append(uploads.PUBLISH)
+        collecting.register(lambda: Exists(VersionFile.objects.filter(blob=OuterRef("pk"))))
+        collecting.register(lambda: Exists(Version.objects.filter(bundle=OuterRef("pk"))))

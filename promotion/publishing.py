@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts.models import User
+from pipelines import blobs
 from pipelines.artifacts import resolve_text
 from pipelines.canonical import (
     ManifestFile,
@@ -171,6 +172,10 @@ def _seal(
     package: Package, name: str, artifact: Artifact, manifest: bytes, *, by: User, notes: str
 ) -> Version:
     now = timezone.now()
+    files = list(artifact.files.all())
+    blobs.hold(
+        [file.blob_id for file in files] + ([artifact.bundle_id] if artifact.bundle_id else [])
+    )
     version = Version.objects.create(
         package=package,
         name=name,
@@ -190,7 +195,7 @@ def _seal(
         VersionFile(
             version=version, path=file.path, blob_id=file.blob_id, executable=file.executable
         )
-        for file in artifact.files.all()
+        for file in files
     )
     append(
         "version.published",

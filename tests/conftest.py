@@ -12,6 +12,12 @@ from tests.sealed import unsealed
 from tests.site import DATA
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that no process has a long file left when the others are
+    done (the Makefile keeps the order by --no-loadscope-reorder)."""
+    items.sort(key=lambda item: item.get_closest_marker("whole") is None)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def flush_may_pass_the_seals() -> Iterator[None]:
     """Tests with real transactions empty the tables afterwards, which the seals refuse."""

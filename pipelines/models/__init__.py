@@ -1,7 +1,7 @@
 """The nouns of what was built, one a file."""
 
 from pipelines.models.artifact import Artifact, ArtifactFile
-from pipelines.models.blob import Blob
+from pipelines.models.blob import Blob, BlobState
 from pipelines.models.connection import ConnectionKind, ServiceConnection
 from pipelines.models.gate import GateDecision
 from pipelines.models.hook import PushHook
@@ -17,6 +17,7 @@ __all__ = [
     "Artifact",
     "ArtifactFile",
     "Blob",
+    "BlobState",
     "ConnectionKind",
     "ExecutionState",
     "GateDecision",

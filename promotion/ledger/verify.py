@@ -264,7 +264,7 @@ def _bytes_findings(*, scrub: bool) -> Iterator[str]:
     empty = Version.objects.annotate(count=Count("files")).filter(count=0, image="")
     for version in empty.select_related("package__repository"):
         yield f"version {version} has neither a file nor an image"
-    for blob in Blob.objects.iterator(chunk_size=1000):
+    for blob in Blob.objects.there().iterator(chunk_size=1000):
         if not blobs.is_whole(blob):
             yield f"blob {blob.sha256} is missing or does not have {blob.size} bytes"
         elif scrub and not blobs.reads_true(blob):

@@ -10,6 +10,7 @@ from django.db import DatabaseError, IntegrityError, connection, models, transac
 from django.utils import timezone
 
 from pipelines import errors
+from pipelines.models import Blob
 from pipelines.seals import Sealed
 from promotion.ledger.verify import SEALED
 from promotion.models import (
@@ -35,6 +36,7 @@ MAY_CHANGE = {
         "finished_at",
     },
     Placement: {"until"},
+    Blob: {"state", "kept_at", "recipe"},
 }
 
 Model = type[models.Model]

@@ -32,6 +32,8 @@ CHANGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("pipelines.MachineResult", ()),
     ("pipelines.LogChunk", ()),
     ("pipelines.Run", ("lease_until",)),
+    # Whoever refers to bytes holds them.
+    ("pipelines.Blob", ("state", "kept_at", "recipe")),
     ("pipelines.ServiceConnection", ("last_used_at",)),
 )
 REMOVES = ("pipelines.LogChunk", "pipelines.Runner")
