@@ -201,8 +201,34 @@ def open_for(run: Run, name: str, kind: str) -> Opened:
                 f"The service connection {name} is of kind {connection.kind}; this needs one of "
                 f"kind {kind}."
             )
-        now = timezone.now()
-        ServiceConnection.objects.filter(pk=connection.pk).update(last_used_at=now)
+        ServiceConnection.objects.filter(pk=connection.pk).update(last_used_at=timezone.now())
+    return _opened(connection)
+
+
+def require_usable(connection: ServiceConnection, kind: str, *, by: User) -> None:
+    """Refuse to bind `connection` to something of the site where `by` may not use it."""
+    if not _may_use(by, connection):
+        raise Forbidden(
+            f"There is no service connection “{connection.name}” that {by.username} may use. Make "
+            "one under Connections, or have its team share it."
+        )
+    if connection.kind != kind:
+        raise Invalid(
+            f"The service connection {connection.name} is of kind {connection.kind}; this needs "
+            f"one of kind {kind}."
+        )
+
+
+@sensitive_variables()
+def open_as(connection: ServiceConnection, kind: str, *, bound_by: User) -> Opened:
+    """The connection for what `bound_by` bound it to, who must be allowed to use it to this day."""
+    require_usable(connection, kind, by=bound_by)
+    ServiceConnection.objects.filter(pk=connection.pk).update(last_used_at=timezone.now())
+    return _opened(connection)
+
+
+@sensitive_variables()
+def _opened(connection: ServiceConnection) -> Opened:
     return Opened(
         name=connection.name,
         kind=connection.kind,
