@@ -12,10 +12,18 @@ from tests.sealed import unsealed
 from tests.site import DATA
 
 
+DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, so that no process has a long file left when the others are
-    done (the Makefile keeps the order by --no-loadscope-reorder)."""
+    done (the Makefile keeps the order by --no-loadscope-reorder). And each test is marked that asks
+    a database: the others say the same whichever it is, so they run once."""
     items.sort(key=lambda item: item.get_closest_marker("whole") is None)
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & DATABASE_FIXTURES or item.get_closest_marker("django_db"):
+            item.add_marker("database")
 
 
 @pytest.fixture(autouse=True, scope="session")
