@@ -29,6 +29,7 @@ ICONS: dict[str, str] = {
     "download": '<path d="M8 2.25v8M4.5 7 8 10.25 11.5 7M2.5 13.5h11"/>',
     "equal": '<path d="M3 6h10M3 10h10"/>',
     "file": '<path d="M3.5 1.75h5.25L12.5 5.5v8.75h-9zM8.75 1.75V5.5h3.75"/>',
+    "folder": '<path d="M1.75 3.25h4.5l1.5 1.75h6.5v8.25H1.75z"/>',
     "gate-closed": '<path d="M3 2v12M13 2v12M3 3.25h10M8 3.25V7M5.25 7h5.5v6.75h-5.5z"/>',
     "gate-open": '<path d="M3 2v12M13 2v12M5.25 2h5.5v4.25h-5.5z'
     'M4.75 11.5c1.1-1.1 2.2-1.1 3.25 0s2.2 1.1 3.25 0"/>',

@@ -11,7 +11,6 @@ from tests.cast import Cast, Site, make_site
 from tests.sealed import unsealed
 from tests.site import DATA
 
-
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup"}
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from pipelines.api import connections, hooks, machines, pipelines, runners, runs
+from pipelines.api import connections, contents, hooks, machines, pipelines, runners, runs
 
 RUN = "pipelines/<str:pipeline>/runs/<str:number>"
 JOB = f"{RUN}/jobs/<str:stage>/<str:job>"
@@ -55,6 +55,11 @@ urlpatterns = [
         "artifacts/<int:artifact>/download/",
         runs.ArtifactDownloadView.as_view(),
         name="artifact-download",
+    ),
+    path(
+        "artifacts/<int:artifact>/contents/",
+        contents.ArtifactContentsView.as_view(),
+        name="artifact-contents",
     ),
     # Machines
     path("machine-groups/", machines.MachineGroupsView.as_view(), name="machine-groups"),

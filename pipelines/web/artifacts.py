@@ -8,6 +8,7 @@ from django.shortcuts import render
 from pipelines import artifacts
 from pipelines.models import Artifact, ExecutionState
 from pipelines.web.doors import PageRequest, one, page
+from pipelines.web.files import address_in, files_shown
 
 
 @page("GET")
@@ -21,7 +22,7 @@ def artifact(request: PageRequest, artifact_id: int) -> HttpResponse:
         "artifact": found,
         "run": found.run,
         "pipeline": found.run.pipeline,
-        "files": found.files.select_related("blob"),
+        "shown": files_shown(request, found.files.all(), address_in(found)),
         "descriptor": json.dumps(artifacts.descriptor(found), indent=2, ensure_ascii=False),
         "has_succeeded": found.run.state == ExecutionState.SUCCEEDED,
     }

@@ -8,14 +8,15 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 Row = TypeVar("Row", bound=Model)
+Item = TypeVar("Item")
 SIZE = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[Row]):
+class Page(Generic[Item]):
     """The rows to show, and the addresses of the pages beside this one."""
 
-    rows: Sequence[Row]
+    rows: Sequence[Item]
     previous: str | None
     next: str | None
 
@@ -44,9 +45,28 @@ def newest_first(
 
 def in_order(request: HttpRequest, rows: "QuerySet[Row]", *, size: int = SIZE) -> Page[Row]:
     """A page by number, for lists that are ordered by name and grow slowly."""
-    number = max(_number(request, "page") or 1, 1)
-    start = (number - 1) * size
-    found = list(rows[start : start + size + 1])
+    start, end = _span(request, size)
+    return _numbered(request, list(rows[start:end]), size)
+
+
+def of_list(request: HttpRequest, items: Sequence[Item], *, size: int = SIZE) -> Page[Item]:
+    """A page by number of what is in memory already."""
+    start, end = _span(request, size)
+    return _numbered(request, items[start:end], size)
+
+
+def _span(request: HttpRequest, size: int) -> tuple[int, int]:
+    """From where to where to read: one more than is shown tells whether there is a next page."""
+    start = (_page_number(request) - 1) * size
+    return start, start + size + 1
+
+
+def _page_number(request: HttpRequest) -> int:
+    return max(_number(request, "page") or 1, 1)
+
+
+def _numbered(request: HttpRequest, found: Sequence[Item], size: int) -> Page[Item]:
+    number = _page_number(request)
     return Page(
         found[:size],
         _address(request, page=number - 1) if number > 1 else None,

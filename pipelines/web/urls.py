@@ -10,6 +10,7 @@ from pipelines.web import (
     artifacts,
     connections,
     editor,
+    files,
     hooks,
     jobs,
     language,
@@ -64,6 +65,11 @@ of_pipelines = [
     path(f"{JOB}/refuse/", jobs.job_refuse, name="job_refuse"),
     # Artifacts
     path("-/artifacts/<int:artifact_id>/", artifacts.artifact, name="artifact"),
+    path(
+        "-/artifacts/<int:artifact_id>/files/<path:path>",
+        files.artifact_file,
+        name="artifact_file",
+    ),
 ]
 
 of_connections = [

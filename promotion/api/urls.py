@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from promotion.api import promotions, repositories
+from promotion.api import contents, promotions, repositories
 
 PACKAGE = "repositories/<str:repository>/packages/<str:package>"
 VERSION = f"{PACKAGE}/versions/<str:version>"
@@ -32,6 +32,7 @@ urlpatterns = [
     path(
         f"{VERSION}/files/<path:path>", repositories.VersionFileView.as_view(), name="version-file"
     ),
+    path(f"{VERSION}/contents/", contents.VersionContentsView.as_view(), name="version-contents"),
     path(f"{VERSION}/evidence/", repositories.EvidenceView.as_view(), name="version-evidence"),
     path(f"{VERSION}/recall/", repositories.RecallView.as_view(), name="version-recall"),
     # Selections

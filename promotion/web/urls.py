@@ -8,6 +8,7 @@ from django.urls import path
 from promotion.web import (
     boards,
     environments,
+    files,
     history,
     placing,
     policies,
@@ -36,6 +37,7 @@ urlpatterns = [
     path(f"{REPOSITORY}/", repositories.repository, name="repository"),
     path(f"{PACKAGE}/", repositories.package, name="package"),
     path(f"{VERSION}/", versions.version, name="version"),
+    path(f"{VERSION}/files/<path:path>", files.version_file, name="version_file"),
     path(f"{VERSION}/recall/", versions.recall, name="version_recall"),
     path("artifacts/<int:artifact_id>/publish/", publishing.publish, name="publish"),
     path("selections/<int:selection_id>/", selections.selection, name="selection"),

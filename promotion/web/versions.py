@@ -6,9 +6,10 @@ from django.http import HttpResponse
 
 from pipelines.errors import SluiceError
 from pipelines.web.doors import PageRequest, done, one, page, require_confirmed, shown
+from pipelines.web.files import files_shown
 from promotion import publishing, rules
 from promotion.models import Environment, Placement, Promotion, Version, VersionState
-from promotion.web import shapes
+from promotion.web import files, shapes
 from promotion.web.forms import RecallForm
 
 
@@ -73,7 +74,9 @@ def _shown_version(
         "title": f"{version.package.name} {version.name}",
         "package": version.package,
         "repository": version.package.repository,
-        "files": version.files.select_related("blob"),
+        "shown": files_shown(
+            request, version.files.all(), files.address_in(version), files.download_of(version)
+        ),
         "evidence": [shapes.evidence(each) for each in evidence],
         "placements": Placement.objects.filter(version=version)
         .select_related("environment", "promotion")

@@ -114,6 +114,7 @@ CALLS = [
     Call("POST", JOB + "refuse/", 200, STARTERS - {"production"}, SAID, instead=GATED_RUN),
     Call("GET", "/api/v1/artifacts/{artifact}/", 200),
     Call("GET", "/api/v1/artifacts/{artifact}/download/", 200),
+    Call("GET", "/api/v1/artifacts/{artifact}/contents/", 200),
     # Machines
     Call("GET", MACHINES, 200),
     Call("POST", MACHINES, 201, REPORTERS, {"name": "new", "connection": "web-key"}),
@@ -168,6 +169,7 @@ CALLS = [
     Call("GET", VERSION, 200),
     Call("GET", VERSION + "download/", 200),
     Call("GET", VERSION + "files/{path}", 200),
+    Call("GET", VERSION + "contents/", 200),
     Call("GET", VERSION + "evidence/", 200),
     Call(
         "POST",

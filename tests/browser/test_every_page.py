@@ -1,5 +1,6 @@
 """Every page, light and dark, wide and narrow: nobody is shut out, the CSP refuses nothing."""
 
+import tarfile
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
@@ -21,6 +22,7 @@ from promotion.models import Promotion
 from promotion.web import urls as promotion_urls
 from tests.browser.conftest import Window, Windows
 from tests.cast import YAML, Site, make_artifact, make_pipeline, make_site, work_off
+from tests.pipelines import hostile
 from tests.pipelines.connected import make_known_group
 from tests.pipelines.teams import NAMING
 
@@ -57,6 +59,17 @@ stages:
     jobs:
       ask: {component: ManualValidate, with: {validateMethod: and, validatorUsers: [ben, zoe]}}
 """
+#: Members of each kind, some of them dangerous, and a text with what cannot be seen.
+MARKED = hostile.tar_of(
+    [
+        ("bin/lib.so", tarfile.SYMTYPE, "lib.so.1"),
+        ("../up", tarfile.REGTYPE, ""),
+        ("null", tarfile.CHRTYPE, ""),
+        ("empty/", tarfile.DIRTYPE, ""),
+    ]
+)
+#: One more behind the four, in place of the zeros that end the first.
+ARCHIVE = MARKED[: 4 * 512] + hostile.tar({"src/a\u202eb.c": "if admin\u202e {\n".encode() * 9})
 #: Answered by a part of a page, or only to POST.
 NO_PAGES = {
     "promotion:promotion_progress", "promotion:promotion_approve", "promotion:promotion_reject",
@@ -115,6 +128,8 @@ class Shop:
         publishing.recall(bad, by=cast.ben, reason="It loses data.", replacement=one)
         self.waiting = site.request(site.staging, site.publish("2.0.0"))
         self.artifact = make_artifact(cast.ada, site.pipeline, {"a/b.txt": b"x", "c.txt": b"y"})
+        packed = make_artifact(cast.ada, site.pipeline, {"app.tar": ARCHIVE}, name="packed")
+        self.archive = reverse("pipelines:artifact_file", args=[packed.pk, "app.tar"])
         self.selection = selection.select(
             one.package, selection.Query(environment="production"), by=cast.production
         )
@@ -193,6 +208,7 @@ class Shop:
             "promotion:repository": ["apps"],
             "promotion:package": [*app],
             "promotion:version": [*app, "1.1.0"],
+            "promotion:version_file": [*app, "1.1.0", "notes.txt"],
             "promotion:publish": [self.artifact.pk],
             "promotion:selection": [self.selection.pk],
             "promotion:environment_list": [],
@@ -220,6 +236,7 @@ class Shop:
             "pipelines:machine_group": ["web"],
             "pipelines:machine_add": ["web"],
             "pipelines:artifact": [self.artifact.pk],
+            "pipelines:artifact_file": [self.artifact.pk, "a/b.txt"],
             "pipelines:connection_list": [],
             "pipelines:connection_new": [],
             "pipelines:connection_new_of": ["git"],
@@ -230,6 +247,9 @@ class Shop:
         return {
             name: reverse(name, args=given) for name, given in arguments.items() if name in ALL
         } | {
+            "an archive": self.archive,
+            "a member of an archive": f"{self.archive}?member=4",
+            "an archive without what was sought": f"{self.archive}?files=no-such-path",
             "a completed promotion": reverse("promotion:promotion", args=[self._completed]),
             "a recalled version": reverse("promotion:version", args=[*app, "0.9.0"]),
             "a job that deploys": reverse("pipelines:job", args=self._deploys),
