@@ -5,6 +5,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 from celery import current_app
 from django.conf import settings
@@ -13,6 +14,8 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from django.views.decorators.http import require_safe
+
+from pipelines import blobs
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,8 @@ def _storage() -> None:
     probe = folder / f"probe-{uuid.uuid4().hex}"
     probe.write_bytes(b"")
     probe.unlink()
+    for storage in blobs.stores():
+        cast(Any, storage).check()
 
 
 CHECKS: dict[str, Callable[[], None]] = {

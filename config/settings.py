@@ -10,7 +10,7 @@ import dj_database_url
 import django_stubs_ext
 from django.core.exceptions import ImproperlyConfigured
 
-from config import env
+from config import env, storages
 
 # Lets Django's generic classes be written with their type, like ModelAdmin[Version].
 django_stubs_ext.monkeypatch()
@@ -211,17 +211,23 @@ SPECTACULAR_SETTINGS = {
 }
 
 # ---- Bytes --------------------------------------------------------------------------------------
-STORAGES = {
+STORAGES: dict[str, Any] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    "blobs": {
-        "BACKEND": "pipelines.storage.DurableFileSystemStorage",
-        "OPTIONS": {"location": str(DATA_DIR / "blobs")},
-    },
 }
+_blobs = storages.storage("SLUICE_BLOBS_URL", "SLUICE_S3", DATA_DIR / "blobs")
+assert _blobs is not None
+STORAGES["blobs"] = _blobs
+# A second copy of all bytes, which is read where the first fails, and repairs it.
+if _copy := storages.storage("SLUICE_BLOBS_COPY_URL", "SLUICE_S3_COPY", None):
+    if _copy["OPTIONS"] == _blobs["OPTIONS"]:
+        raise ImproperlyConfigured(
+            "SLUICE_BLOBS_COPY_URL is where SLUICE_BLOBS_URL is: that would be no second copy."
+        )
+    STORAGES["blobs-copy"] = _copy
 MEDIA_ROOT = DATA_DIR / "media"
-# Uploads are staged here, on the file system of the local blobs, so that keeping one is a link.
-BLOB_STAGING_DIR = DATA_DIR / "blobs" / "incoming"
+# Uploads are staged here, on the file system of local blobs, so that keeping one is a link.
+BLOB_STAGING_DIR = storages.folder_of(_blobs, DATA_DIR / "blobs") / "incoming"
 # Bytes that nothing refers to are removed after this time.
 BLOB_GRACE = timedelta(hours=env.integer("SLUICE_BLOB_GRACE_HOURS", 24, least=1, most=87_600))
 MAX_UPLOAD_BYTES = env.integer("SLUICE_MAX_UPLOAD_BYTES", 20 * 1024**3, least=1)

@@ -3,111 +3,48 @@
     with blobs.stage() as staged:        # a temporary file beside the store
         for chunk in chunks:
             staged.write(chunk)
-        blob = blobs.keep(staged)        # synced, linked into place, row written
+        blob = blobs.keep(staged)        # synced, put into place, row written
 
-Leaving the block without `keep` removes the temporary file and leaves nothing behind.
+Leaving the block without `keep` removes the temporary file and leaves nothing behind. Where the
+site has a second copy, bytes are kept when they are in both; what the first has lost is read from
+the second.
 """
 
-import contextlib
-import errno
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol, cast
 
-from django.conf import settings
 from django.core.files import File
-from django.core.files.storage import Storage, storages
+from django.core.files.storage import InvalidStorageError, Storage, storages
+from django.db import transaction
 from django.utils import timezone
 
-from pipelines.errors import BytesGone, Invalid, StorageUnavailable, TooLarge
+from pipelines.errors import BytesGone, Invalid, StorageUnavailable
 from pipelines.models import Blob, BlobState
+from pipelines.s3 import DurableS3Storage
+from pipelines.staging import (
+    CHUNK,
+    Staged,
+    StagedFile,
+    open_stage,
+    stage,
+    storage_faults,
+    sweep_staging,
+)
 
-CHUNK = 1024 * 1024
+__all__ = [
+    "CHUNK", "Readable", "Staged", "StagedFile", "abort_stale_uploads", "copy_into", "copy_to",
+    "erase", "hold", "is_whole", "keep", "keep_bytes", "keep_stream", "open_blob", "open_stage",
+    "reads_true", "reads_true_in", "repair", "stage", "storage_faults", "store", "stores",
+    "sweep_staging",
+]  # fmt: skip
+
 BATCH = 500
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class Readable(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
-
-
-class Staged:
-    """Bytes on their way in, hashed as they come."""
-
-    def __init__(self, file: IO[bytes], path: Path) -> None:
-        self._file = file
-        self.path = path
-        self.size = 0
-        self._sha256 = hashlib.sha256()
-        # MD5 is Flow's name for an artifact, not a proof of anything.
-        self._md5 = hashlib.md5(usedforsecurity=False)
-
-    def write(self, chunk: bytes) -> None:
-        self.size += len(chunk)
-        if self.size > settings.MAX_UPLOAD_BYTES:
-            raise TooLarge(
-                f"A file may have at most {settings.MAX_UPLOAD_BYTES} bytes "
-                "(SLUICE_MAX_UPLOAD_BYTES)."
-            )
-        with storage_faults():
-            self._file.write(chunk)
-        self._sha256.update(chunk)
-        self._md5.update(chunk)
-
-    @property
-    def sha256(self) -> str:
-        return self._sha256.hexdigest()
-
-    @property
-    def md5(self) -> str:
-        return self._md5.hexdigest()
-
-    def sync(self) -> None:
-        with storage_faults():
-            self._file.flush()
-            os.fsync(self._file.fileno())
-
-    def discard(self) -> None:
-        # On a full disk closing fails too, with what is still to be written: it is not wanted.
-        with contextlib.suppress(OSError):
-            self._file.close()
-        self.path.unlink(missing_ok=True)
-
-
-@contextmanager
-def storage_faults() -> Iterator[None]:
-    """Turn a full or failing disk into a refusal that the sender can understand."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in NO_SPACE:
-            raise StorageUnavailable(
-                "The storage has no room or failed while writing. Nothing was kept; free space "
-                "or mend the disk, then send it again."
-            ) from error
-        raise
-
-
-def open_stage() -> Staged:
-    """A staged file whose owner calls `discard` in the end, whatever happened."""
-    folder = Path(settings.BLOB_STAGING_DIR)
-    with storage_faults():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-        handle, name = tempfile.mkstemp(dir=folder, prefix="staged-")
-    return Staged(os.fdopen(handle, "wb", buffering=CHUNK), Path(name))
-
-
-@contextmanager
-def stage() -> Iterator[Staged]:
-    staged = open_stage()
-    try:
-        yield staged
-    finally:
-        staged.discard()
 
 
 def keep(staged: Staged) -> Blob:
@@ -118,14 +55,44 @@ def keep(staged: Staged) -> Blob:
     now = timezone.now()
     blob = Blob(sha256=staged.sha256, md5=staged.md5, size=staged.size, created_at=now)
     is_known = _take_back([blob.pk]) and not _is_composed(blob.pk)
-    if not is_known or not store().exists(blob.storage_name):
+    if not is_known or not all(_has(storage, blob) for storage in stores()):
         staged.sync()
-        with storage_faults(), staged.path.open("rb") as content:
-            store().save(blob.storage_name, StagedFile(content, staged.path))
-        Blob.objects.bulk_create([blob], ignore_conflicts=True)
-        # Removed before, or composed until now: from here on the bytes themselves are there.
-        Blob.objects.filter(pk=blob.pk).update(state=BlobState.KEPT, kept_at=now, recipe=None)
+        _store(blob, staged)
+        with transaction.atomic():
+            Blob.objects.bulk_create([blob], ignore_conflicts=True)
+            # While the row is locked nothing removes the bytes. Until then they may have gone:
+            # others kept them, which is why they needed no saving, and the collector came.
+            Blob.objects.select_for_update().get(pk=blob.pk)
+            _store(blob, staged)
+            # Removed before, or composed until now: from here on the bytes themselves are there.
+            Blob.objects.filter(pk=blob.pk).update(state=BlobState.KEPT, kept_at=now, recipe=None)
     return Blob.objects.get(pk=blob.pk)
+
+
+def _store(blob: Blob, staged: Staged) -> None:
+    """Put the staged bytes into each storage that does not have them wholly."""
+    for storage in stores():
+        size = _size_in(storage, blob)
+        if size == blob.size:
+            continue
+        with storage_faults(), staged.path.open("rb") as content:
+            file = StagedFile(content, staged.path)
+            if size is None:
+                storage.save(blob.storage_name, file)
+            else:
+                # Somebody cut it short, or put something else there.
+                cast(Any, storage).replace(blob.storage_name, file)
+
+
+def _has(storage: Storage, blob: Blob) -> bool:
+    return _size_in(storage, blob) == blob.size
+
+
+def _size_in(storage: Storage, blob: Blob) -> int | None:
+    try:
+        return storage.size(blob.storage_name)
+    except FileNotFoundError:
+        return None
 
 
 def hold(digests: Collection[str]) -> None:
@@ -164,7 +131,9 @@ def _is_composed(sha256: str) -> bool:
 
 def erase(blob: Blob) -> None:
     """Remove the stored bytes. Called by collecting.py alone, which holds the row."""
-    store().delete(blob.storage_name)
+    # The second copy goes first: where that fails, all is still as it was.
+    for storage in reversed(stores()):
+        storage.delete(blob.storage_name)
 
 
 def keep_stream(source: Readable) -> Blob:
@@ -182,36 +151,119 @@ def keep_bytes(chunks: Iterable[bytes]) -> Blob:
         return keep(staged)
 
 
+# ---- Reading -----------------------------------------------------------------------------------
 def open_blob(blob: Blob) -> IO[bytes]:
-    """The blob's bytes for reading. Raises FileNotFoundError when the storage has lost them."""
-    return store().open(blob.storage_name, "rb")
+    """The blob's bytes for reading. Raises FileNotFoundError when the storage has lost them, and
+    StorageSilent when it does not answer."""
+    return _open_stored(blob, stores())
+
+
+def _open_stored(blob: Blob, places: "list[Storage]") -> IO[bytes]:
+    """Out of the first storage that has them with their size."""
+    fault: Exception | None = None
+    for storage in places:
+        try:
+            stream = storage.open(blob.storage_name, "rb")
+        except (OSError, StorageUnavailable) as error:
+            # That one storage lost them says less than that another could not be asked.
+            if fault is None or isinstance(fault, FileNotFoundError):
+                fault = error
+            continue
+        if storage is places[-1] or stream.size == blob.size:
+            return stream
+        stream.close()
+    assert fault is not None, "without a fault the last storage's stream has been answered"
+    raise fault
 
 
 def copy_to(blob: Blob, target: Path) -> None:
     """Write the blob's bytes to a new file, which is gone again if they are not what they were."""
-    hasher = hashlib.sha256()
-    with open_blob(blob) as stream, target.open("xb") as out:
-        while chunk := stream.read(CHUNK):
-            hasher.update(chunk)
-            out.write(chunk)
-    if hasher.hexdigest() != blob.sha256:
+    for read in _ways_to_read(blob):
+        hasher = hashlib.sha256()
+        with read() as stream, target.open("xb") as out:
+            while chunk := stream.read(CHUNK):
+                hasher.update(chunk)
+                out.write(chunk)
+        if hasher.hexdigest() == blob.sha256:
+            return
         target.unlink()
-        raise Invalid(f"The stored bytes of {blob.sha256} are damaged; they were not handed out.")
+    raise Invalid(f"The stored bytes of {blob.sha256} are damaged; they were not handed out.")
+
+
+def _ways_to_read(blob: Blob) -> Iterator[Callable[[], IO[bytes]]]:
+    """As everybody reads it, and after that out of the second copy alone, if it has them."""
+    yield lambda: open_blob(blob)
+    for storage in stores()[1:]:
+        if blob.recipe is None and _has(storage, blob):
+            yield lambda: _open_stored(blob, [storage])  # noqa: B023  # called before the next
+
+
+def copy_into(
+    blob: Blob, storage: Storage, *, meanwhile: Callable[[], None] = lambda: None
+) -> None:
+    """Copy the blob's bytes to `storage`, unless it has them with their size.
+
+    They are hashed on their way out: damaged ones are Invalid, and nothing of them stays there.
+    """
+    if _has(storage, blob):
+        return
+    with open_blob(blob) as stream:
+        storage.save(blob.storage_name, _Verified(stream, blob, meanwhile))
+
+
+class _Verified(File[bytes]):
+    """A blob as storages take it, which at its end refuses to have been other bytes."""
+
+    def __init__(self, stream: IO[bytes], blob: Blob, meanwhile: Callable[[], None]) -> None:
+        super().__init__(stream, name=blob.sha256)
+        self._stream = stream
+        self._blob = blob
+        self._meanwhile = meanwhile
+        self._hasher = hashlib.sha256()
+        self.size = blob.size
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        assert (offset, whence) == (0, 0), "it is read once, from its beginning to its end"
+        self._hasher = hashlib.sha256()
+        return self._stream.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._stream.read(size)
+        self._hasher.update(chunk)
+        self._meanwhile()
+        # A reader who got less than it asked for is at the end and may not ask again.
+        if (size < 0 or len(chunk) < size) and self._hasher.hexdigest() != self._blob.sha256:
+            raise Invalid(
+                f"The stored bytes of {self._blob.sha256} are damaged; they were not copied."
+            )
+        return chunk
 
 
 def is_whole(blob: Blob) -> bool:
     """Whether the storage has the blob with the recorded size."""
     try:
-        return store().size(blob.storage_name) == blob.size
+        with open_blob(blob) as stream:
+            return blob.recipe is not None or cast(Any, stream).size == blob.size
     except OSError:
         return False
 
 
 def reads_true(blob: Blob, *, meanwhile: Callable[[], None] = lambda: None) -> bool:
     """Whether re-reading every byte gives the recorded digest; calls `meanwhile` at each piece."""
+    return _is_true(blob, lambda: open_blob(blob), meanwhile)
+
+
+def reads_true_in(
+    blob: Blob, storage: Storage, *, meanwhile: Callable[[], None] = lambda: None
+) -> bool:
+    """Whether re-reading every byte in `storage` gives the recorded digest."""
+    return _is_true(blob, lambda: storage.open(blob.storage_name, "rb"), meanwhile)
+
+
+def _is_true(blob: Blob, read: Callable[[], IO[bytes]], meanwhile: Callable[[], None]) -> bool:
     hasher = hashlib.sha256()
     try:
-        with open_blob(blob) as stream:
+        with read() as stream:
             while chunk := stream.read(CHUNK):
                 hasher.update(chunk)
                 meanwhile()
@@ -220,16 +272,51 @@ def reads_true(blob: Blob, *, meanwhile: Callable[[], None] = lambda: None) -> b
     return hasher.hexdigest() == blob.sha256
 
 
+# ---- Where they are ----------------------------------------------------------------------------
 def store() -> Storage:
     return storages["blobs"]
 
 
-class StagedFile(File[bytes]):
-    """A staged file as storages take it; local ones link it by its path instead of copying."""
+def stores() -> "list[Storage]":
+    """Every storage that bytes are kept in; the first is read."""
+    try:
+        return [storages["blobs"], storages["blobs-copy"]]
+    except InvalidStorageError:
+        return [storages["blobs"]]
 
-    def __init__(self, file: IO[bytes], path: Path) -> None:
-        super().__init__(file, name=path.name)
-        self._path = path
 
-    def temporary_file_path(self) -> str:
-        return str(self._path)
+def places() -> "dict[str, Storage]":
+    """The same storages as a report calls them."""
+    return dict(zip(("the storage", "the second copy"), stores(), strict=False))
+
+
+def fault_in(storage: Storage, blob: Blob, *, scrub: bool = False) -> str:
+    """What is wrong with the blob's own bytes in `storage`; empty if nothing is."""
+    if not _has(storage, blob):
+        return f"is missing or does not have {blob.size} bytes"
+    if scrub and not reads_true_in(blob, storage):
+        return "reads as other bytes"
+    return ""
+
+
+def repair(blob: Blob, storage: Storage) -> bool:
+    """Put the blob's bytes right in `storage`, out of another that has them; whether that was.
+
+    They are read wholly and compared before anything is written.
+    """
+    for other in stores():
+        if other is storage or not reads_true_in(blob, other):
+            continue
+        with other.open(blob.storage_name, "rb") as stream:
+            cast(Any, storage).replace(blob.storage_name, _Verified(stream, blob, lambda: None))
+        return reads_true_in(blob, storage)
+    return False
+
+
+def abort_stale_uploads() -> int:
+    """Abort what was begun in buckets and never ended; how many uploads that were."""
+    return sum(
+        storage.abort_stale_uploads()
+        for storage in stores()
+        if isinstance(storage, DurableS3Storage)
+    )

@@ -18,6 +18,7 @@ from django.db.models import Exists, QuerySet
 from django.utils import timezone
 
 from pipelines import blobs
+from pipelines.errors import StorageUnavailable
 from pipelines.models import Blob, BlobState
 from pipelines.states import move
 
@@ -74,7 +75,7 @@ def remove(sha256: str) -> bool:
         if blob.recipe is None:
             try:
                 blobs.erase(blob)
-            except OSError:
+            except (OSError, StorageUnavailable):
                 log.exception("The bytes %s could not be removed; they will be tried again", sha256)
                 return False
         move(blob, BlobState.REMOVED)

@@ -87,6 +87,13 @@ class StorageUnavailable(SluiceError):
     title = "The bytes could not be stored"
 
 
+class StorageSilent(StorageUnavailable):
+    """The storage gave no answer to a reader. Of the bytes themselves that says nothing."""
+
+    code = "storage_silent"
+    title = "The storage does not answer"
+
+
 class Unavailable(SluiceError):
     """Nothing is wrong with the request; the site lacks what it takes. An operator can mend it."""
 

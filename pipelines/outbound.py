@@ -2,10 +2,14 @@
 
     answer = outbound.request("GET", "https://registry.example.com/v2/", most=64 * 1024)
 
+    with outbound.open("PUT", url, body=pieces, length=size) as streamed:   # bytes in, bytes out
+        for chunk in streamed.chunks(): ...
+
 A host is looked up once, through pipelines/destinations.py, and the connection goes to that very
 address: a name that leads elsewhere a moment later changes nothing. TLS still asks for and checks
 the host's name. Redirects are answers like any other and never followed. Time, size and headers
-are bounded however the other side dribbles. Proxies, netrc files and cookies are not looked at.
+are bounded however the other side dribbles; what is streamed is bounded by how long nothing may
+move, and by a generous time for the whole. Proxies, netrc files and cookies are not looked at.
 
 It stands on httpcore, the part below httpx, because only there can the address be chosen apart
 from the name, and every single read be held to one deadline for the whole call.
@@ -16,7 +20,8 @@ import json
 import re
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -29,6 +34,8 @@ from pipelines.errors import BadRequest, Unreachable
 
 MOST = 1024 * 1024
 SECONDS = 30.0
+# A stream of gigabytes takes its time; it is over when nothing moves any more, or after this.
+STREAM_SECONDS = 6 * 3600.0
 WRITE = 64 * 1024
 URL = re.compile(r"^https?://[\x21-\x7e]{1,4000}\Z", re.I)
 PORTS = {"http": 80, "https": 443}
@@ -95,6 +102,31 @@ def request(
     At most `most` bytes are taken and `seconds` waited in all. Raises DestinationForbidden where
     the address leads inward, BadRequest where it is none, Unreachable where no answer came.
     """
+    streaming = open(
+        method, url, headers=headers, auth=auth, body=body, seconds=seconds, silence=seconds
+    )
+    with streaming as streamed:
+        return Answer(streamed.status, streamed.headers, streamed.read(most))
+
+
+@contextmanager
+def open(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    auth: Auth | None = None,
+    body: bytes | Iterable[bytes] = b"",
+    length: int | None = None,
+    seconds: float = STREAM_SECONDS,
+    silence: float = SECONDS,
+) -> "Iterator[Streamed]":
+    """Call `url`, sending `body` piece by piece, and answer as soon as the answer's head is there.
+
+    `length` is how many bytes an iterable body gives; without it the body is sent in chunks. The
+    call ends when nothing moved for `silence` seconds, and after `seconds` in all. Raises what
+    `request` raises, and whatever the body's own iterator raised.
+    """
     given = {name.lower(): value for name, value in (headers or {}).items()}
     if given.keys() & {"authorization", "cookie", "host"}:
         raise ValueError("Credentials go into auth, which knows the host that they are for.")
@@ -106,43 +138,125 @@ def request(
         given["authorization"] = auth.header
     host = _shown(parts) + ("" if port == PORTS[parts.scheme] else f":{port}")
     sent = {"host": host, "user-agent": "Sluice", "accept-encoding": "identity", **given}
-    if body or method in {"POST", "PUT", "PATCH"}:
-        sent["content-length"] = str(len(body))
-    backend = _Pinned(address, time.monotonic() + seconds)
+    sent |= _framing(method, body, length)
+    clock = _Clock(time.monotonic() + seconds, seconds, silence)
+    pieces = _Pieces(body)
+    call = _Call(f"{host} ({address})", clock, pieces)
     context = _tls() if parts.scheme == "https" else None
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    try:
-        with (
-            httpcore.ConnectionPool(ssl_context=context, network_backend=backend) as pool,
-            pool.stream(
-                method,
-                httpcore.URL(
-                    scheme=parts.scheme.encode(),
-                    host=(parts.hostname or "").encode(),
-                    port=port,
-                    target=target.encode(),
-                ),
-                headers=[(name.encode(), _value(name, value)) for name, value in sent.items()],
-                content=body,
-            ) as response,
-        ):
-            return Answer(
-                response.status,
-                _joined(response.headers),
-                _limited(response, most, host, has_body=method != "HEAD"),
+    with ExitStack() as stack:
+        with call.faults():
+            pool = stack.enter_context(
+                httpcore.ConnectionPool(
+                    ssl_context=context, network_backend=_Pinned(address, clock)
+                )
             )
-    except httpcore.TimeoutException as error:
-        raise Unreachable(
-            f"{host} ({address}) did not answer within {seconds:g} s. Check that it is up and "
-            "that this machine can reach it."
-        ) from error
-    except httpcore.LocalProtocolError as error:
-        raise BadRequest(f"The request to {host} cannot be sent: {error}.") from error
-    except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
-        raise Unreachable(
-            f"{host} ({address}) cannot be talked to: {_reason(error)}. Check the address, the "
-            "port and whether it is to be http or https."
-        ) from error
+            response = stack.enter_context(
+                pool.stream(
+                    method,
+                    httpcore.URL(
+                        scheme=parts.scheme.encode(),
+                        host=(parts.hostname or "").encode(),
+                        port=port,
+                        target=target.encode(),
+                    ),
+                    headers=[(name.encode(), _value(name, value)) for name, value in sent.items()],
+                    # An empty iterator would be announced as a body in chunks.
+                    content=None if body == b"" else iter(pieces),
+                )
+            )
+        yield Streamed(
+            response.status,
+            _joined(response.headers),
+            _response=response if method != "HEAD" else None,
+            _call=call,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """The head of an answer, and its body as it comes in. Only of use inside the block."""
+
+    status: int
+    headers: Mapping[str, str]
+    _response: httpcore.Response | None = field(repr=False)
+    _call: "_Call" = field(repr=False)
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body once, in pieces of up to 64 KiB. Raises Unreachable where it breaks off."""
+        if self._response is None:
+            return
+        incoming = iter(self._response.iter_stream())
+        while True:
+            # What whoever takes the pieces does with them is none of this call's faults.
+            with self._call.faults():
+                chunk = next(incoming, None)
+            if chunk is None:
+                return
+            yield chunk
+
+    def read(self, most: int = MOST) -> bytes:
+        """The whole body, or Unreachable when it has more than `most` bytes."""
+        body = bytearray()
+        for chunk in self.chunks():
+            body += chunk
+            if len(body) > most:
+                raise Unreachable(
+                    f"{self._call.whom} answered with more than {most} bytes, which is more than "
+                    "is read here. Check that the address is right."
+                )
+        return bytes(body)
+
+
+def _framing(method: str, body: bytes | Iterable[bytes], length: int | None) -> dict[str, str]:
+    if isinstance(body, bytes):
+        if body or method in {"POST", "PUT", "PATCH"}:
+            return {"content-length": str(len(body))}
+        return {}
+    return {"transfer-encoding": "chunked"} if length is None else {"content-length": str(length)}
+
+
+class _Pieces:
+    """A body on its way out, which remembers whether it was itself that failed."""
+
+    def __init__(self, body: bytes | Iterable[bytes]) -> None:
+        self._body = (body,) if isinstance(body, bytes) else body
+        self.fault: BaseException | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            # An empty piece would end a body that is sent in chunks.
+            yield from (piece for piece in self._body if piece)
+        except Exception as error:
+            self.fault = error
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    whom: str
+    clock: "_Clock"
+    pieces: _Pieces
+
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """Say in words of our own what the network did."""
+        try:
+            yield
+        except httpcore.TimeoutException as error:
+            raise Unreachable(
+                f"{self.whom} did not answer within {self.clock.passed():g} s. Check that it is "
+                "up and that this machine can reach it."
+            ) from error
+        except httpcore.LocalProtocolError as error:
+            raise BadRequest(f"The request to {self.whom} cannot be sent: {error}.") from error
+        except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
+            if error is self.pieces.fault:
+                raise
+            raise Unreachable(
+                f"{self.whom} cannot be talked to: {_reason(error)}. Check the address, the "
+                "port and whether it is to be http or https."
+            ) from error
 
 
 def _parts(url: str) -> SplitResult:
@@ -203,20 +317,6 @@ def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return joined
 
 
-def _limited(response: httpcore.Response, most: int, host: str, *, has_body: bool) -> bytes:
-    if not has_body:
-        return b""
-    body = bytearray()
-    for chunk in response.iter_stream():
-        body += chunk
-        if len(body) > most:
-            raise Unreachable(
-                f"{host} answered with more than {most} bytes, which is more than is read here. "
-                "Check that the address is right."
-            )
-    return bytes(body)
-
-
 def _reason(error: BaseException) -> str:
     for inner in error.args:
         if isinstance(inner, ssl.SSLCertVerificationError):
@@ -224,12 +324,32 @@ def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """How long a call may go on, and how long the other side may be silent in it."""
+
+    deadline: float
+    seconds: float
+    silence: float
+
+    def left(self) -> float:
+        """The seconds that the next wait may take."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout("The deadline of the whole call has passed.")
+        return min(left, self.silence)
+
+    def passed(self) -> float:
+        """Which of the two it was that passed."""
+        return self.seconds if time.monotonic() >= self.deadline else self.silence
+
+
 class _Pinned(httpcore.SyncBackend):
     """Connects to one address, whatever the host is called, and never past the deadline."""
 
-    def __init__(self, address: str, deadline: float) -> None:
+    def __init__(self, address: str, clock: _Clock) -> None:
         self._address = address
-        self._deadline = deadline
+        self._clock = clock
 
     def connect_tcp(
         self,
@@ -239,26 +359,27 @@ class _Pinned(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
+        # No connection takes longer than an answer may, however long the stream behind it.
         stream = super().connect_tcp(
-            self._address, port, _left(self._deadline), local_address, socket_options
+            self._address, port, min(self._clock.left(), SECONDS), local_address, socket_options
         )
-        return _Timed(stream, self._deadline)
+        return _Timed(stream, self._clock)
 
 
 class _Timed(httpcore.NetworkStream):
     """A connection whose every wait ends at the deadline of the whole call: a server that sends a
     byte now and then would never run into the time limit of one read."""
 
-    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, clock: _Clock) -> None:
         self._stream = stream
-        self._deadline = deadline
+        self._clock = clock
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(self._deadline))
+        return self._stream.read(max_bytes, self._clock.left())
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for start in range(0, len(buffer), WRITE):
-            self._stream.write(buffer[start : start + WRITE], _left(self._deadline))
+            self._stream.write(buffer[start : start + WRITE], self._clock.left())
 
     def close(self) -> None:
         self._stream.close()
@@ -269,15 +390,8 @@ class _Timed(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        secured = self._stream.start_tls(ssl_context, server_hostname, _left(self._deadline))
-        return _Timed(secured, self._deadline)
+        secured = self._stream.start_tls(ssl_context, server_hostname, self._clock.left())
+        return _Timed(secured, self._clock)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise httpcore.ReadTimeout("The deadline of the whole call has passed.")
-    return left

@@ -25,6 +25,7 @@ STATUS: Mapping[type[errors.SluiceError], int] = {
     errors.TooLarge: 413,
     errors.Invalid: 422,
     errors.Busy: 503,
+    errors.StorageSilent: 503,
     errors.StorageUnavailable: 507,
     errors.Unavailable: 503,
     # Bad Gateway: the request was in order, and Sluice asked another machine on its behalf that

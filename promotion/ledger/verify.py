@@ -16,7 +16,7 @@ from django.db.models import Count, F
 from django.utils import timezone
 
 from accounts.models import Token
-from pipelines import blobs
+from pipelines import scrubbing
 from pipelines.canonical import canonical, digest, timestamp
 from pipelines.models import (
     Artifact,
@@ -88,10 +88,13 @@ Check = Callable[["Verification"], tuple[str, Iterator[str]]]
 
 
 class Verification:
-    """One pass over everything. `scrub` re-reads every byte instead of only its length."""
+    """One pass over everything. `scrub` re-reads every byte instead of only its length, `repair`
+    puts right what another storage has; `repaired` says afterwards what that was."""
 
-    def __init__(self, *, scrub: bool = False) -> None:
+    def __init__(self, *, scrub: bool = False, repair: bool = False) -> None:
         self.scrub = scrub
+        self.repair = repair
+        self.repaired: list[str] = []
 
     def run(self) -> Iterator[Result]:
         for promise, check in CHECKS.items():
@@ -257,18 +260,21 @@ def _shown(key: Any) -> str:
 # ---- 3 and 8 -----------------------------------------------------------------------------------
 def _bytes(verification: Verification) -> tuple[str, Iterator[str]]:
     how = "re-read" if verification.scrub else "with the recorded size"
-    return f"{Blob.objects.count()} blobs, {how}", _bytes_findings(scrub=verification.scrub)
+    looked_at = f"{Blob.objects.count()} blobs, {how}"
+    if waiting := scrubbing.waiting():
+        looked_at += f"; {waiting} of them wait to be collected"
+    return looked_at, _bytes_findings(verification)
 
 
-def _bytes_findings(*, scrub: bool) -> Iterator[str]:
+def _bytes_findings(verification: Verification) -> Iterator[str]:
     empty = Version.objects.annotate(count=Count("files")).filter(count=0, image="")
     for version in empty.select_related("package__repository"):
         yield f"version {version} has neither a file nor an image"
-    for blob in Blob.objects.there().iterator(chunk_size=1000):
-        if not blobs.is_whole(blob):
-            yield f"blob {blob.sha256} is missing or does not have {blob.size} bytes"
-        elif scrub and not blobs.reads_true(blob):
-            yield f"blob {blob.sha256} reads as other bytes"
+    for fault in scrubbing.faults(scrub=verification.scrub, repair=verification.repair):
+        if fault.is_mended:
+            verification.repaired.append(fault.said)
+        else:
+            yield fault.said
 
 
 # ---- 4 -----------------------------------------------------------------------------------------

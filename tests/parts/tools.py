@@ -5,7 +5,7 @@ python -m tests.parts.tools
 
 import sys
 
-from tests.parts import buildah, git_server, kubectl, registry
+from tests.parts import buildah, git_server, kubectl, registry, s3, strace
 from tests.parts.programs import Missing
 
 PARTS = {
@@ -13,6 +13,8 @@ PARTS = {
     "docker-registry": registry,
     "buildah": buildah,
     "kubectl": kubectl,
+    "weed, which speaks S3": s3,
+    "strace": strace,
 }
 
 

@@ -5,6 +5,8 @@ import hashlib
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +20,9 @@ from pipelines import blobs
 from pipelines.errors import StorageUnavailable, TooLarge
 from pipelines.models import Blob
 from tests.parallel import at_once
-from tests.world import nothing_changes, stored_files
+from tests.parts.strace import STRACE
+from tests.pipelines.stored import Place
+from tests.world import nothing_changes
 
 pytestmark = pytest.mark.django_db
 
@@ -46,24 +50,27 @@ def test_bytes_are_named_by_their_digest_and_nothing_else() -> None:
     assert staged_files() == []
 
 
-def test_the_same_bytes_are_stored_once() -> None:
+def test_the_same_bytes_are_stored_once(place: Place) -> None:
     data = fresh()
     first = blobs.keep_bytes([data])
+    assert place.read(first) == data
+    names = place.names()
     with nothing_changes():
         assert blobs.keep_bytes([data]) == first
+    assert place.names() == names
 
 
-def test_nothing_at_all_can_be_kept_too() -> None:
+def test_nothing_at_all_can_be_kept_too(place: Place) -> None:
     blob = blobs.keep_bytes([])
     assert (blob.sha256, blob.size) == (hashlib.sha256(b"").hexdigest(), 0)
     assert blobs.is_whole(blob)
     assert blobs.reads_true(blob)
 
 
-def test_bytes_whose_row_is_there_and_whose_file_is_lost_are_stored_again() -> None:
+def test_bytes_whose_row_is_there_and_whose_file_is_lost_are_stored_again(place: Place) -> None:
     data = fresh()
     blob = blobs.keep_bytes([data])
-    (TOP / blob.storage_name).unlink()
+    place.lose(blob)
     assert not blobs.is_whole(blob)
     with pytest.raises(FileNotFoundError):
         blobs.open_blob(blob)
@@ -80,14 +87,28 @@ def test_leaving_the_block_leaves_nothing_behind() -> None:
         staged.write(fresh())
 
 
-def test_a_stream_is_read_to_its_end(tmp_path: Path) -> None:
-    data = os.urandom(3 * blobs.CHUNK + 7)
+def test_bytes_that_were_cut_short_are_stored_again_in_their_place(place: Place) -> None:
+    data = fresh()
+    blob = blobs.keep_bytes([data])
+    place.overwrite(blob, data[:-1])
+    assert blobs.keep_bytes([data]) == blob
+    assert place.read(blob) == data
+
+
+def test_a_stream_is_read_to_its_end(place: Place, tmp_path: Path) -> None:
+    data = os.urandom(9 * blobs.CHUNK + 7)
     (tmp_path / "big").write_bytes(data)
     with (tmp_path / "big").open("rb") as stream:
         blob = blobs.keep_stream(stream)
     assert blob.size == len(data)
     with blobs.open_blob(blob) as kept:
         assert kept.read() == data
+        for start in (5 * blobs.CHUNK, 3, len(data) - 2, len(data) + 9):
+            kept.seek(start)
+            assert kept.read(10) == data[start : start + 10]
+        assert kept.seek(-4, os.SEEK_END) == len(data) - 4
+        assert kept.read() == data[-4:]
+    assert staged_files() == []
 
 
 def test_what_is_too_large_is_refused_at_the_byte_that_is_too_much() -> None:
@@ -99,16 +120,15 @@ def test_what_is_too_large_is_refused_at_the_byte_that_is_too_much() -> None:
             staged.write(b"1")
 
 
-def test_damage_is_told_from_loss() -> None:
+def test_damage_is_told_from_loss(place: Place) -> None:
     blob = blobs.keep_bytes([fresh()])
-    file = TOP / blob.storage_name
-    whole = file.read_bytes()
-    file.write_bytes(whole[::-1])
+    whole = place.read(blob)
+    place.overwrite(blob, whole[::-1])
     assert blobs.is_whole(blob)
     assert not blobs.reads_true(blob)
-    file.write_bytes(whole[:-1])
+    place.overwrite(blob, whole[:-1])
     assert not blobs.is_whole(blob)
-    file.unlink()
+    place.lose(blob)
     assert not blobs.is_whole(blob)
     assert not blobs.reads_true(blob)
 
@@ -211,11 +231,59 @@ def test_a_file_system_without_links_is_served_by_renaming(
 
 # ---- At once -------------------------------------------------------------------------------------
 @pytest.mark.django_db(transaction=True)
-def test_the_same_bytes_kept_at_once_are_one_blob() -> None:
+def test_the_same_bytes_kept_at_once_are_one_blob(place: Place) -> None:
     data = fresh()
-    before = len(stored_files())
+    before = len(place.names())
     kept = at_once([lambda: blobs.keep_bytes([data])] * 8)
     assert {blob.sha256 for blob in kept} == {hashlib.sha256(data).hexdigest()}
     assert Blob.objects.filter(pk=kept[0].sha256).count() == 1
-    assert len(stored_files()) == before + 1
+    assert len(place.names()) == before + 1
     assert blobs.reads_true(kept[0])
+
+
+# ---- A disk that fails, as the kernel says it ----------------------------------------------------
+CHILD = """
+import django
+django.setup()
+from django.db import connection
+from pipelines import blobs
+from pipelines.errors import StorageUnavailable
+from pipelines.models import Blob
+import hashlib, sys
+with connection.schema_editor() as editor:
+    editor.create_model(Blob)
+try:
+    blobs.keep_bytes([sys.argv[1].encode()])
+except StorageUnavailable:
+    print("refused", Blob.objects.count())
+else:
+    print("kept", Blob.objects.count())
+known = sys.argv[2].encode()
+print(blobs.reads_true(Blob(sha256=hashlib.sha256(known).hexdigest(), size=len(known))))
+"""
+
+
+def test_eio_at_fsync_leaves_nothing_and_is_not_tried_again(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "SLUICE_DATA": str(tmp_path),
+        # A database in memory syncs nothing: what is counted below are the blob's own calls.
+        "SLUICE_DATABASE_URL": "sqlite://",
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }
+    for variable in ("SLUICE_BLOBS_URL", "SLUICE_BLOBS_COPY_URL"):
+        environment.pop(variable, None)
+
+    def child(*before: str, keep: str) -> str:
+        argv = [*before, sys.executable, "-c", CHILD, keep, "known"]
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    assert child(keep="known") == "kept 1\nTrue\n"
+    files = sorted(tmp_path.glob("blobs/**/*"))
+    log = tmp_path / "calls"
+    tracing = [STRACE.path(), "-f", "-qq", "-o", str(log), "-e", "trace=fsync"]
+    said = child(*tracing, "-e", "inject=fsync:error=EIO", keep="other")
+    assert said == "refused 0\nTrue\n"
+    assert log.read_text().count("fsync(") == 1
+    assert sorted(tmp_path.glob("blobs/**/*")) == files

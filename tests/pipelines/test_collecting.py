@@ -9,9 +9,10 @@ from pipelines import blobs, collecting
 from pipelines.errors import BytesGone
 from pipelines.models import Blob, BlobState
 from tests.cast import Site
-from tests.pipelines.test_blobs import TOP, fresh
+from tests.pipelines.stored import Place
+from tests.pipelines.test_blobs import fresh
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("place")]
 
 NOW = timedelta(0)
 DAY = timedelta(days=1)
@@ -22,11 +23,11 @@ def state_of(blob: Blob) -> str:
     return str(blob.state)
 
 
-def test_bytes_that_nothing_refers_to_are_removed_and_their_row_stays() -> None:
+def test_bytes_that_nothing_refers_to_are_removed_and_their_row_stays(place: Place) -> None:
     blob = blobs.keep_bytes([fresh()])
     assert collecting.collect(grace=NOW) >= 1
     assert state_of(blob) == BlobState.REMOVED
-    assert not (TOP / blob.storage_name).exists()
+    assert not any(name.endswith(blob.pk) for name in place.names())
 
 
 def test_bytes_stay_for_the_time_of_grace() -> None:

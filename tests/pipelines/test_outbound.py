@@ -2,7 +2,9 @@
 
 import contextlib
 import socket
+import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
@@ -267,6 +269,155 @@ def test_an_answer_that_ends_too_early_or_is_no_http_is_none(opened: None) -> No
     for respond in (short, rubbish):
         with serve(respond) as served, pytest.raises(Unreachable, match="cannot be talked to"):
             outbound.request("GET", served.url)
+
+
+# ---- Streams -------------------------------------------------------------------------------------
+def test_a_body_goes_out_and_an_answer_comes_in_piece_by_piece(
+    server: Served, opened: None
+) -> None:
+    pieces = (b"x" * 100_000 for _ in range(30))
+    with outbound.open("PUT", server.url, body=pieces, length=3_000_000) as streamed:
+        assert (streamed.status, streamed.headers["x-two"]) == (200, "words")
+        assert b"".join(streamed.chunks()) == b"hello"
+    assert server.asked[0].headers["content-length"] == "3000000"
+    assert server.asked[0].body == b"x" * 3_000_000
+
+
+def test_a_stream_of_unknown_length_is_sent_in_chunks(opened: None) -> None:
+    got = bytearray()
+
+    def take(handler: Handler, asked: Asked) -> None:
+        while size := int(handler.rfile.readline(), 16):
+            got.extend(handler.rfile.read(size))
+            handler.rfile.readline()
+        handler.rfile.readline()
+        answer(handler, 201)
+
+    with (
+        serve(take) as served,
+        outbound.open("POST", served.url, body=iter([b"one", b"", b"two"])) as streamed,
+    ):
+        assert (streamed.status, streamed.read()) == (201, b"")
+    assert bytes(got) == b"onetwo"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+def test_a_request_without_a_body_does_not_announce_one(
+    server: Served, opened: None, method: str
+) -> None:
+    outbound.request(method, server.url)
+    assert server.asked[0].headers.keys().isdisjoint({"transfer-encoding", "content-length"})
+
+
+def test_a_head_has_no_body_whatever_its_length_says(server: Served, opened: None) -> None:
+    with outbound.open("HEAD", server.url) as streamed:
+        assert streamed.headers["content-length"] == "5"
+        assert list(streamed.chunks()) == []
+
+
+def test_a_stream_is_held_in_memory_piece_by_piece(opened: None) -> None:
+    size = 32 * 1024 * 1024
+
+    def much(handler: Handler, asked: Asked) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(size))
+        handler.end_headers()
+        for _ in range(size // 65536):
+            handler.wfile.write(b"x" * 65536)
+
+    with serve(much) as served:
+        tracemalloc.start()
+        try:
+            with outbound.open("GET", served.url) as streamed:
+                assert sum(len(chunk) for chunk in streamed.chunks()) == size
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < 4 * 1024 * 1024
+
+
+def test_a_stream_may_take_its_time_but_not_fall_silent(opened: None) -> None:
+    over = threading.Event()
+
+    def stall(handler: Handler, asked: Asked) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100")
+        handler.end_headers()
+        for _ in range(10):
+            handler.wfile.write(b"x")
+            time.sleep(0.1)
+        over.wait(60)
+
+    with serve(stall) as served:
+        # Ten bytes take longer than the silence allowed between two of them.
+        streaming = outbound.open("GET", served.url, seconds=60, silence=0.7)
+        got = bytearray()
+        with streaming as streamed, pytest.raises(Unreachable, match=r"within 0\.7 s"):
+            for chunk in streamed.chunks():
+                got += chunk
+        over.set()
+    assert bytes(got) == b"x" * 10
+
+
+def test_a_stream_that_breaks_off_says_so(opened: None) -> None:
+    def short(handler: Handler, asked: Asked) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        handler.close_connection = True
+
+    with serve(short) as served, outbound.open("GET", served.url) as streamed:
+        chunks = streamed.chunks()
+        assert next(chunks) == b"half"
+        with pytest.raises(Unreachable, match="cannot be talked to"):
+            next(chunks)
+
+
+def test_a_fault_of_ones_own_is_not_put_down_to_the_network(server: Served, opened: None) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"half"
+        raise OSError("the disk it is read from")
+
+    with (
+        pytest.raises(OSError, match="the disk it is read from"),
+        outbound.open("PUT", server.url, body=broken(), length=100),
+    ):
+        pytest.fail("there is nothing to answer to half a body")
+    with (
+        pytest.raises(OSError, match="the disk it is written to"),
+        outbound.open("GET", server.url) as streamed,
+    ):
+        for _ in streamed.chunks():
+            raise OSError("the disk it is written to")
+
+
+def test_an_answer_that_comes_before_the_body_is_wanted_is_heard(opened: None) -> None:
+    """A registry refuses what it does not take without reading all of it."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def refuse() -> None:
+            taken, _ = listening.accept()
+            taken.recv(65536)
+            taken.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+            taken.shutdown(socket.SHUT_WR)
+            while taken.recv(65536):
+                pass
+            taken.close()
+
+        thread = threading.Thread(target=refuse, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        pieces = (b"x" * 65536 for _ in range(64))
+        with outbound.open("PUT", url, body=pieces, length=64 * 65536) as streamed:
+            assert streamed.status == 413
+        thread.join()
+
+
+def test_a_stream_keeps_to_the_rules_of_every_call(server: Served) -> None:
+    with (
+        pytest.raises(DestinationForbidden),
+        outbound.open("PUT", server.url, body=iter([b"x"]), length=1),
+    ):
+        pytest.fail("nothing was to be opened")
+    assert server.asked == []
 
 
 # ---- TLS -----------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from promotion.ledger.verify import Verification
 
@@ -20,15 +20,25 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--scrub", action="store_true", help="Re-read every stored byte.")
+        parser.add_argument(
+            "--repair",
+            action="store_true",
+            help="With --scrub: put damaged or lost bytes right out of the second copy, or back.",
+        )
         parser.add_argument("--json", action="store_true", help="Print the results as JSON.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        results = list(Verification(scrub=options["scrub"]).run())
+        if options["repair"] and not options["scrub"]:
+            raise CommandError("--repair goes with --scrub: what is to be put right must be read.")
+        verification = Verification(scrub=options["scrub"], repair=options["repair"])
+        results = list(verification.run())
         if options["json"]:
             self.stdout.write(json.dumps([_as_json(result) for result in results], indent=2))
         else:
             for result in results:
                 self._say(result)
+            for repaired in verification.repaired:
+                self.stdout.write(f"repaired         {repaired}")
         if any(result.findings for result in results):
             sys.exit(1)
         if any(result.could_not for result in results):

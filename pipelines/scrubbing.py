@@ -1,0 +1,48 @@
+"""Scrubbing: whether every storage has what the rows say, and putting right what it has not."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.utils import timezone
+
+from pipelines import blobs, collecting
+from pipelines.models import Blob, BlobState
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Bytes that are not what their row says, where that is, and whether it has been mended."""
+
+    said: str
+    is_mended: bool = False
+
+
+def faults(*, scrub: bool, repair: bool) -> Iterator[Fault]:
+    """What is wrong with the bytes that are kept. `scrub` re-reads all of them; `repair` puts them
+    right where another storage of the site has them."""
+    places = blobs.places()
+    for blob in Blob.objects.there().iterator(chunk_size=1000):
+        if blob.recipe is not None:
+            yield from _composed(blob, scrub=scrub)
+            continue
+        for place, storage in places.items():
+            said = blobs.fault_in(storage, blob, scrub=scrub)
+            if not said:
+                continue
+            where = f" in {place}" if len(places) > 1 else ""
+            mended = repair and blobs.repair(blob, storage)
+            yield Fault(f"blob {blob.sha256} {said}{where}", is_mended=mended)
+
+
+def _composed(blob: Blob, *, scrub: bool) -> Iterator[Fault]:
+    if not blobs.is_whole(blob):
+        yield Fault(f"blob {blob.sha256} is missing or does not have {blob.size} bytes")
+    elif scrub and not blobs.reads_true(blob):
+        yield Fault(f"blob {blob.sha256} reads as other bytes")
+
+
+def waiting() -> int:
+    """How many blobs nothing refers to any more that the collector may take by now: no fault."""
+    cutoff = timezone.now() - settings.BLOB_GRACE
+    return collecting.unreferenced().filter(state=BlobState.KEPT, kept_at__lt=cutoff).count()
