@@ -231,6 +231,11 @@ BLOB_STAGING_DIR = storages.folder_of(_blobs, DATA_DIR / "blobs") / "incoming"
 # Bytes that nothing refers to are removed after this time.
 BLOB_GRACE = timedelta(hours=env.integer("SLUICE_BLOB_GRACE_HOURS", 24, least=1, most=87_600))
 MAX_UPLOAD_BYTES = env.integer("SLUICE_MAX_UPLOAD_BYTES", 20 * 1024**3, least=1)
+# An upload in parts: how large each part is, and how long it may take until it is completed.
+UPLOAD_PART_BYTES = env.integer(
+    "SLUICE_UPLOAD_PART_BYTES", 16 * 1024**2, least=5 * 1024**2, most=1024**3
+)
+UPLOAD_LIFETIME = timedelta(hours=env.integer("SLUICE_UPLOAD_HOURS", 24, least=1, most=8_760))
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024**2
 LINK_LIFETIME = timedelta(hours=env.integer("SLUICE_LINK_HOURS", 24, least=1, most=87_600))
 

@@ -25,6 +25,9 @@ from pipelines.models import (
     Runner,
     ServiceConnection,
     Step,
+    Upload,
+    UploadFile,
+    UploadPart,
     Upstream,
 )
 
@@ -111,6 +114,30 @@ class ArtifactFileAdmin(ReadOnlyAdmin[ArtifactFile]):
     list_filter = ("executable",)
     list_select_related = ("artifact__run__pipeline", "blob")
     search_fields = ("path", "blob__sha256", "artifact__name")
+
+
+@admin.register(Upload)
+class UploadAdmin(ReadOnlyAdmin[Upload]):
+    list_display = ("name", "run", "state", "created_by", "created_at", "expires_at")
+    list_filter = ("state", "created_at")
+    list_select_related = ("run__pipeline", "created_by")
+    search_fields = ("name", "run__pipeline__slug", "created_by__username")
+
+
+@admin.register(UploadFile)
+class UploadFileAdmin(ReadOnlyAdmin[UploadFile]):
+    list_display = ("path", "upload", "number", "size", "sha256")
+    list_filter = ("executable",)
+    list_select_related = ("upload__run__pipeline",)
+    search_fields = ("path", "upload__name", "sha256")
+
+
+@admin.register(UploadPart)
+class UploadPartAdmin(ReadOnlyAdmin[UploadPart]):
+    list_display = ("file", "number", "blob", "held_at")
+    list_filter = ("held_at",)
+    list_select_related = ("file", "blob")
+    search_fields = ("file__path", "blob__sha256")
 
 
 @admin.register(Blob)

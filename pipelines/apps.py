@@ -9,7 +9,7 @@ class PipelinesConfig(AppConfig):
         from django.db.models import Exists, OuterRef
 
         from pipelines import collecting, git, images, sources, steps
-        from pipelines.models import Artifact, ArtifactFile
+        from pipelines.models import Artifact, ArtifactFile, UploadFile, UploadPart, UploadState
 
         sources.register(git.GitSource())
         sources.register(images.ImageSource())
@@ -17,3 +17,10 @@ class PipelinesConfig(AppConfig):
         steps.register_own()
         collecting.register(lambda: Exists(ArtifactFile.objects.filter(blob=OuterRef("pk"))))
         collecting.register(lambda: Exists(Artifact.objects.filter(bundle=OuterRef("pk"))))
+        files = UploadFile.objects.filter(upload__state=UploadState.OPEN)
+        collecting.register(lambda: Exists(files.filter(blob=OuterRef("pk"))))
+        # Once a file is joined, its parts have done their work.
+        parts = UploadPart.objects.filter(
+            file__upload__state=UploadState.OPEN, file__blob__isnull=True
+        )
+        collecting.register(lambda: Exists(parts.filter(blob=OuterRef("pk"))))

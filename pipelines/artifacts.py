@@ -4,7 +4,7 @@ import gzip
 import io
 import re
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any, cast
@@ -95,10 +95,12 @@ def store_files(
     *,
     by: User,
     release: Release | None = None,
+    then: Callable[[Artifact], None] | None = None,
 ) -> Artifact:
     """Record files, whose bytes are kept already, as one artifact of a run that is running.
 
     With one file its bytes are what is downloaded; with more, a reproducible tar.gz of them.
+    `then` is called in the transaction that records it: what it raises undoes the record.
     """
     _check_paths([file.path for file in files])
     _require_open(run)
@@ -117,7 +119,7 @@ def store_files(
         repository=release.repository if release else "",
         version=release.version if release else "",
     )
-    return _record(artifact, run, place, name, files, by=by)
+    return _record(artifact, run, place, name, files, by=by, then=then)
 
 
 def store_image(run: Run, place: Place, name: str, image: str, tag: str, *, by: User) -> Artifact:
@@ -139,11 +141,17 @@ def store_image(run: Run, place: Place, name: str, image: str, tag: str, *, by: 
 
 
 def report_files(
-    run: Run, place: Place, name: str, files: Sequence[NamedBlob], *, by: User
+    run: Run,
+    place: Place,
+    name: str,
+    files: Sequence[NamedBlob],
+    *,
+    by: User,
+    then: Callable[[Artifact], None] | None = None,
 ) -> Artifact:
     """Files that another CI system reports for its own run."""
     require_reportable(run, by)
-    return store_files(run, place, name, files, by=by)
+    return store_files(run, place, name, files, by=by, then=then)
 
 
 def report_image(run: Run, place: Place, name: str, image: str, tag: str, *, by: User) -> Artifact:
@@ -224,6 +232,7 @@ def _record(
     files: Sequence[NamedBlob],
     *,
     by: User,
+    then: Callable[[Artifact], None] | None = None,
 ) -> Artifact:
     _check_names(place, name)
     artifact.run = run
@@ -247,6 +256,8 @@ def _record(
                 )
                 for file in files
             )
+            if then:
+                then(artifact)
     except IntegrityError as error:
         raise _taken(run, place, name) from error
     return artifact

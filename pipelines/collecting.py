@@ -9,8 +9,8 @@ after it: a publish takes condemned bytes back, and is refused only where they a
 """
 
 import logging
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -63,6 +63,26 @@ def condemn(*, grace: timedelta) -> int:
         )
         for pk in candidates
     )
+
+
+def release(held: Iterable[tuple[str, datetime]]) -> int:
+    """Remove at once, without grace, what its last holder lets go; how many blobs that were.
+
+    `held` names blobs by digest with the `kept_at` that the holder's own `blobs.hold` left. Where
+    somebody has kept or held the same bytes since, it differs, and they stay for the grace.
+    """
+    removed = 0
+    wanted = list(held)
+    for start in range(0, len(wanted), MOST):
+        batch = wanted[start : start + MOST]
+        free = set(
+            unreferenced().filter(pk__in=[pk for pk, _ in batch]).values_list("pk", flat=True)
+        )
+        for pk, kept_at in batch:
+            mine = Blob.objects.filter(pk=pk, state=BlobState.KEPT, kept_at=kept_at)
+            if pk in free and mine.update(state=BlobState.CONDEMNED):
+                removed += remove(pk)
+    return removed
 
 
 def remove(sha256: str) -> bool:

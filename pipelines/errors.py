@@ -156,6 +156,18 @@ class NameTaken(Conflict):
     title = "The name is taken"
 
 
+class PartDiffers(Conflict):
+    code = "part_differs"
+    title = "Another part of this number is there already"
+
+
+class Incomplete(Conflict):
+    """`missing` lists the first parts that have not come in, as file and part."""
+
+    code = "incomplete"
+    title = "Parts are missing"
+
+
 class WouldBreak(Conflict):
     """`breaks` lists the pipelines, and the problems that each does not have now but would have."""
 

@@ -6,7 +6,7 @@ from functools import cache
 from django.conf import settings
 from django.utils import timezone
 
-from pipelines import runners, runs
+from pipelines import receiving, runners, runs
 from pipelines.models import ExecutionState, Job, Run, Runner, Trigger
 from pipelines.queue import nudge
 
@@ -41,6 +41,7 @@ def sweep() -> None:
     following = Run.objects.filter(is_to_follow=True, finished_at__lt=late)
     for pk in following.values_list("pk", flat=True):
         nudge(runs.FOLLOW, pk)
+    receiving.expire_overdue()
     runners.forget_silent()
 
 

@@ -12,6 +12,7 @@
 # SLUICE_STATE                               the file that keeps the run's number: .sluice-run
 # SLUICE_RUN                                 the run's number, where there is no such file
 # SLUICE_ATTEMPTS, SLUICE_WAIT               6, and 1 s before the second, twice as long each time
+# SLUICE_LARGE                               files above so many bytes go in parts: 64 MiB
 #
 # Every call may be made again: the same begin, upload or end has the same effect once.
 set +x # A trace would show the token.
@@ -31,8 +32,9 @@ usage() {
 }
 
 # ---- Asking -------------------------------------------------------------------------------------
-# ask PATH KEY ARGUMENT...: POST until there is an answer. $status is its HTTP status, and its body
-# is in $tmp/answer. What is in $tmp/form goes to curl as configuration.
+# ask PATH KEY ARGUMENT...: $method until there is an answer. $status is its HTTP status, and its
+# body is in $tmp/answer. What is in $tmp/form goes to curl as configuration.
+method=POST
 ask() {
     path=$1 once=$2 again=$2 attempt=1 wait=${SLUICE_WAIT:-1}
     shift 2
@@ -43,7 +45,7 @@ ask() {
         status=$({
             printf 'header = "Authorization: Bearer %s"\n' "$SLUICE_TOKEN"
             cat "$tmp/form"
-        } | curl --config - --silent --show-error --connect-timeout 20 --request POST \
+        } | curl --config - --silent --show-error --connect-timeout 20 --request "$method" \
             --header "Idempotency-Key: $once" --output "$tmp/answer" --dump-header "$tmp/head" \
             --write-out '%{http_code}' "$@" "${SLUICE_URL%/}/api/v1/$path" 2>"$tmp/why") || broke=$?
         if refused_before; then
@@ -206,6 +208,26 @@ add() {
     esac
     printf 'form = "file=@\\"%s\\";filename=\\"%s\\""\n' "$file" "$2" >>"$tmp/form"
     printf '%s\n' "$file" >>"$tmp/files"
+    printf '%s\n' "$2" >>"$tmp/names"
+}
+
+size_of() { wc -c <"$1" | tr -d ' '; }
+
+# sha256_of FILE: in hex, or nothing where no program for it is.
+sha256_of() {
+    if command -v sha256sum >/dev/null; then
+        sha256sum <"$1" | cut -d ' ' -f 1
+    elif command -v shasum >/dev/null; then
+        shasum -a 256 <"$1" | cut -d ' ' -f 1
+    fi
+}
+
+# Whether one of the files is so large that a connection that breaks would cost too much.
+is_large() {
+    while IFS= read -r file; do
+        [ "$(size_of "$file")" -le "${SLUICE_LARGE:-67108864}" ] || return 0
+    done <"$tmp/files"
+    return 1
 }
 
 upload() {
@@ -215,6 +237,7 @@ upload() {
     need_run
     : >"$tmp/form"
     : >"$tmp/files"
+    : >"$tmp/names"
     for each; do
         if [ -d "$each" ]; then
             folder=${each%/}
@@ -231,6 +254,10 @@ upload() {
             fail "there is no file “$each”. Here are: $(ls | head -n 20 | tr '\n' ' ')"
         fi
     done
+    if is_large; then
+        upload_in_parts
+        return
+    fi
     # The same files under the same name are the same request; other files are another one.
     sum=$({
         printf '%s\n' "$name"
@@ -242,6 +269,83 @@ upload() {
         --form-string "step=${SLUICE_STEP:-upload}"
     expect "uploading “$name”"
     say "uploaded “$name”: $(wc -l <"$tmp/files" | tr -d ' ') files, $(text_of reference)"
+}
+
+# Send the files part by part. A call that was cut off is made again and sends what is missing.
+upload_in_parts() {
+    announced=$(announce)
+    sum=$({
+        printf '%s' "$announced"
+        case $announced in *'"sha256": ""'*) while IFS= read -r file; do cat "$file"; done <"$tmp/files" ;; esac
+    } | cksum | tr ' ' '-')
+    begun="parts $SLUICE_PIPELINE $number $sum"
+    send "$run/uploads/" "$begun" "$announced"
+    expect "beginning to upload “$name”"
+    look_at_parts
+    case $(text_of state) in
+    open | completed) ;;
+    *)
+        # Given up or expired since an earlier call: begun anew.
+        send "$run/uploads/" "$begun $(random)" "$announced"
+        expect "beginning to upload “$name”"
+        look_at_parts
+        ;;
+    esac
+    sed -nE 's/.*[^\]"missing": *\[([^]]*)\].*/\1/p' "$tmp/answer" | tr '}' '\n' |
+        sed -nE 's/.*"file": *([0-9]+), *"part": *([0-9]+).*/\1 \2/p' >"$tmp/missing"
+    part_size=$(number_of part_size)
+    all=$(wc -l <"$tmp/missing" | tr -d ' ') sent=0
+    [ "$all" -eq 0 ] || say "sending “$name” in $all parts of at most $part_size bytes"
+    while read -r nth part; do
+        send_part "$nth" "$part"
+        sent=$((sent + 1))
+    done <"$tmp/missing"
+    send "$upload/complete/" "complete $begun" '{}'
+    expect "completing the upload of “$name”"
+    say "uploaded “$name”: $(wc -l <"$tmp/files" | tr -d ' ') files in parts, $(text_of reference)"
+}
+
+# What is to be sent, as JSON.
+announce() {
+    printf '{"artifact": %s, "stage": %s, "job": %s, "step": %s, "files": [' "$(json "$name")" \
+        "$(json "${SLUICE_STAGE:-build}")" "$(json "${SLUICE_JOB:-build}")" \
+        "$(json "${SLUICE_STEP:-upload}")"
+    comma=
+    while IFS= read -r file && IFS= read -r each <&3; do
+        printf '%s{"path": %s, "size": %s, "sha256": "%s"}' "$comma" "$(json "$each")" \
+            "$(size_of "$file")" "$(sha256_of "$file")"
+        comma=', '
+    done <"$tmp/files" 3<"$tmp/names"
+    printf ']}'
+}
+
+# Ask what is there of the upload that was just begun.
+look_at_parts() {
+    upload="$run/uploads/$(number_of id)"
+    : >"$tmp/form"
+    method=GET
+    ask "$upload/" "look"
+    method=POST
+    expect "looking at the upload of “$name”"
+}
+
+number_of() { sed -nE 's/.*"'"$1"'": *([0-9]+).*/\1/p' "$tmp/answer"; }
+
+# send_part FILE PART: by their numbers.
+send_part() {
+    dd if="$(sed -n "$1p" "$tmp/files")" of="$tmp/part" bs="$part_size" skip=$(($2 - 1)) count=1 2>/dev/null
+    : >"$tmp/form"
+    set -- "$1" "$2" --header 'Content-Type: application/octet-stream' --header 'Expect:'
+    if command -v openssl >/dev/null; then
+        digest=$(openssl dgst -sha256 -binary <"$tmp/part" | openssl base64 -A)
+        set -- "$@" --header "Content-Digest: sha-256=:$digest:"
+    fi
+    place="$1/$2"
+    shift 2
+    method=PUT
+    ask "$upload/parts/$place/" "part" "$@" --data-binary "@$tmp/part"
+    method=POST
+    expect "sending part $place of “$name” ($sent of $all are sent; call it again to go on)"
 }
 
 image() {

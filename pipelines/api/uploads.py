@@ -76,12 +76,12 @@ class _KeepingNames(MultiPartParser):
         return file_name
 
 
-class _Whole:
+class Whole:
     """The body, which must be as long as was announced; hashed when a digest was announced."""
 
     def __init__(self, stream: IO[bytes], length: int, *, hashed: bool) -> None:
         self._stream = stream
-        self._left = length
+        self.length = self._left = length
         self.hasher = hashlib.sha256() if hashed else None
 
     def read(self, size: int = -1) -> bytes:
@@ -115,12 +115,9 @@ class StagingParser(BaseParser):
     ) -> "DataAndFiles[QueryDict, MultiValueDict[str, UploadedFile[bytes]]]":
         request: Request = (parser_context or {})["request"]
         meta = {**request.META, "CONTENT_TYPE": media_type}
-        try:
-            length = int(meta.get("CONTENT_LENGTH") or 0)
-        except ValueError as error:
-            raise BadRequest("Content-Length is not a number.") from error
+        length = announced_length(request)
         announced = announced_digest(request, "Content-Digest")
-        body = _Whole(stream, length, hashed=announced is not None)
+        body = Whole(stream, length, hashed=announced is not None)
         handler = _StagingHandler()
         try:
             data, files = _KeepingNames(meta, body, [handler], "utf-8").parse()  # type: ignore[arg-type]
@@ -135,6 +132,28 @@ class StagingParser(BaseParser):
             handler.discard()
             raise
         return DataAndFiles(data, files)
+
+
+class RawParser(BaseParser):
+    """A body that is bytes and nothing else: handed on to be read as a stream."""
+
+    media_type = "application/octet-stream"
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        request: Request = (parser_context or {})["request"]
+        return Whole(stream, announced_length(request), hashed=False)
+
+
+def announced_length(request: Request) -> int:
+    try:
+        return int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError as error:
+        raise BadRequest("Content-Length is not a number.") from error
 
 
 def announced_digest(request: Request, header: str) -> str | None:

@@ -2,9 +2,10 @@
 
 from django.urls import path
 
-from pipelines.api import connections, contents, hooks, machines, pipelines, runners, runs
+from pipelines.api import connections, contents, hooks, machines, parts, pipelines, runners, runs
 
 RUN = "pipelines/<str:pipeline>/runs/<str:number>"
+UPLOAD = f"{RUN}/uploads/<int:upload>"
 JOB = f"{RUN}/jobs/<str:stage>/<str:job>"
 CONNECTION = "connections/<str:connection>"
 
@@ -45,6 +46,12 @@ urlpatterns = [
     path(f"{RUN}/finish/", runs.FinishView.as_view(), name="run-finish"),
     path(f"{RUN}/resolve/", runs.ResolveView.as_view(), name="run-resolve"),
     path(f"{RUN}/artifacts/", runs.RunArtifactsView.as_view(), name="run-artifacts"),
+    # Uploads in parts
+    path(f"{RUN}/uploads/", parts.UploadsView.as_view(), name="uploads"),
+    path(f"{UPLOAD}/", parts.UploadView.as_view(), name="upload"),
+    path(f"{UPLOAD}/parts/<int:file>/<int:part>/", parts.PartView.as_view(), name="upload-part"),
+    path(f"{UPLOAD}/complete/", parts.CompleteView.as_view(), name="upload-complete"),
+    path(f"{UPLOAD}/abort/", parts.AbortView.as_view(), name="upload-abort"),
     # Jobs
     path(f"{JOB}/pass/", runs.GateView.as_view(passes=True), name="job-pass"),
     path(f"{JOB}/refuse/", runs.GateView.as_view(passes=False), name="job-refuse"),

@@ -11,6 +11,7 @@ from pipelines.models.machine import Machine, MachineGroup, MachineResult, Machi
 from pipelines.models.pipeline import Pipeline, Revision
 from pipelines.models.run import ExecutionState, Job, Run, Step, Trigger, stage_state
 from pipelines.models.runner import Runner
+from pipelines.models.upload import Upload, UploadFile, UploadPart, UploadState
 from pipelines.models.upstream import Upstream
 
 __all__ = [
@@ -36,6 +37,10 @@ __all__ = [
     "ServiceConnection",
     "Step",
     "Trigger",
+    "Upload",
+    "UploadFile",
+    "UploadPart",
+    "UploadState",
     "Upstream",
     "stage_state",
 ]

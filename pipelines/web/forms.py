@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.urls import reverse_lazy
 
+from pipelines.artifacts import Place
 from pipelines.flow.document import Definition, Source
 from pipelines.models.pipeline import SLUG_HELP
 
@@ -138,3 +139,39 @@ def _wish(source: Source) -> tuple[str, forms.Field]:
         max_length=255,
         help_text=f"A branch or tag. Empty: {source.fields.get('branch') or 'as defined'}.",
     )
+
+
+class ReportRunForm(forms.Form):
+    """A run that was executed elsewhere."""
+
+    comment = forms.CharField(
+        max_length=500, required=False, help_text="What was built; people see it beside the run."
+    )
+    commit = forms.CharField(
+        max_length=64, required=False, help_text="The commit that it was built from."
+    )
+    url = forms.CharField(
+        label="Address",
+        max_length=200,
+        required=False,
+        help_text="Where it can be looked at: https://…",
+    )
+
+
+class ArtifactForm(forms.Form):
+    """What an artifact is called and where in the run it was made; its files are beside it."""
+
+    name = forms.CharField(
+        max_length=128, help_text="Without spaces and slashes. References find it by this name."
+    )
+    stage = forms.CharField(max_length=64, initial="build")
+    job = forms.CharField(max_length=64, initial="build")
+    step = forms.CharField(max_length=64, initial="upload")
+
+    @property
+    def place(self) -> Place:
+        return Place(*(self.cleaned_data[noun] for noun in ("stage", "job", "step")))
+
+    @property
+    def place_fields(self) -> list[forms.BoundField]:
+        return [self[noun] for noun in ("stage", "job", "step")]

@@ -73,6 +73,7 @@ def pipeline(request: PageRequest, slug: str) -> HttpResponse:
         "before": found.revision.number - 1,
         "may_write": rules.may(request.user, "pipeline.write"),
         "may_start": rules.may(request.user, "run.start"),
+        "may_report": rules.may(request.user, "run.report"),
     }
     return render(request, "pipelines/pipeline.html", context)
 

@@ -140,6 +140,9 @@ def _shown_run(request: PageRequest, run: Run, refused: SluiceError | None = Non
         "may_start": may_start,
         "may_retry": may_start and can_be_retried and not progress["is_unbegun"],
         "may_repeat": may_start and has_inputs,
+        "may_report": run.is_external
+        and run.state == S.RUNNING
+        and rules.may(request.user, "run.report"),
     }
     return shown(request, "pipelines/run.html", context, refused)
 

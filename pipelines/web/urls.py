@@ -16,6 +16,7 @@ from pipelines.web import (
     language,
     machines,
     pipelines,
+    reporting,
     revisions,
     runners,
     runs,
@@ -56,6 +57,11 @@ of_pipelines = [
     path(f"{RUN}/cancel/", runs.run_cancel, name="run_cancel"),
     path(f"{RUN}/retry/", runs.run_retry, name="run_retry"),
     path(f"{RUN}/again/", runs.run_again, name="run_again"),
+    # Runs that are reported by hand
+    path(f"{PIPELINE}/runs/report/", reporting.run_report, name="run_report"),
+    path(f"{RUN}/finish/", reporting.run_finish, name="run_finish"),
+    path(f"{RUN}/artifacts/add/", reporting.artifact_add, name="artifact_add"),
+    path(f"{RUN}/uploads/<int:upload>/abort/", reporting.upload_abort, name="upload_abort"),
     # Jobs
     path(f"{JOB}/", jobs.job, name="job"),
     path(f"{JOB}/log/", jobs.job_log, name="job_log"),

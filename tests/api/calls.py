@@ -9,6 +9,8 @@ from tests.pipelines.connected import HOST_KEY
 RUN = "/api/v1/pipelines/{pipeline}/runs/{number}/"
 JOB = RUN + "jobs/{stage}/{job}/"
 HOOKS = "/api/v1/pipelines/{pipeline}/hooks/"
+UPLOADS = RUN + "uploads/"
+UPLOAD = UPLOADS + "{upload}/"
 PACKAGE = "/api/v1/repositories/{repository}/packages/{package}/"
 VERSION = PACKAGE + "versions/{version}/"
 PROMOTION = "/api/v1/promotions/{promotion}/"
@@ -20,6 +22,8 @@ WRITERS = frozenset({"ada", "ben", "cleo"})
 MANAGERS = frozenset({"ben", "cleo"})
 REPORTERS = frozenset({"ada", "admin"})
 STARTERS = EVERYONE - {"dora"}
+OWN = frozenset({"ada"})
+OTHERS = REPORTERS - OWN
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,10 @@ class Call:
     #: What stands in the path where the usual thing would not do.
     instead: dict[str, str] = field(default_factory=dict)
     query: str = ""
+    #: Who may make the call, but not on the thing that stands in the path: it is another's.
+    strangers: frozenset[str] = frozenset()
+    #: The body's form; where it is not JSON, `body` is bytes.
+    form: str = "application/json"
 
     def __str__(self) -> str:
         return f"{self.method} {self.path.removeprefix('/api/v1/')}"
@@ -44,6 +52,10 @@ class Call:
 
     def data(self, things: Things) -> Any:
         return b"" if self.body is None else filled(self.body, things.names)
+
+    @property
+    def is_raw(self) -> bool:
+        return self.form != "application/json"
 
 
 def filled(body: Any, names: dict[str, object]) -> Any:
@@ -109,6 +121,27 @@ CALLS = [
         REPORTERS,
         {"artifact": "web", "type": "dockerImage", "dockerUrl": IMAGE},
     ),
+    # Uploads in parts
+    Call(
+        "POST",
+        UPLOADS,
+        201,
+        REPORTERS,
+        {"artifact": "large", "files": [{"path": "large.bin", "size": 5}]},
+    ),
+    Call("GET", UPLOAD, 200, OWN, strangers=OTHERS),
+    Call(
+        "PUT",
+        UPLOAD + "parts/{file}/{part}/",
+        201,
+        OWN,
+        b"parts",
+        strangers=OTHERS,
+        form="application/octet-stream",
+    ),
+    Call("POST", UPLOAD + "complete/", 201, OWN, strangers=OTHERS, instead={"upload": "whole"}),
+    Call("POST", UPLOAD + "abort/", 200, OWN, strangers=OTHERS),
+    # Jobs
     Call("GET", JOB + "log/", 200, instead=GATED_RUN),
     Call("POST", JOB + "pass/", 200, STARTERS - {"production"}, SAID, instead=GATED_RUN),
     Call("POST", JOB + "refuse/", 200, STARTERS - {"production"}, SAID, instead=GATED_RUN),
@@ -227,5 +260,5 @@ CALLS = [
 ]
 
 READS = [call for call in CALLS if call.method == "GET"]
-WITH_BODY = [call for call in CALLS if call.body is not None]
+WITH_BODY = [call for call in CALLS if call.body is not None and not call.is_raw]
 VERBS = [call for call in CALLS if call.method == "POST" and call.body is None]

@@ -1,6 +1,7 @@
 """People who call the API, and a site on which every call has something to work on."""
 
 import copy
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,8 +10,9 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 from pytest_django.plugin import DjangoDbBlocker
 
-from pipelines import artifacts, blobs, connections, hooks, runners, runs
-from pipelines.models import Artifact, ExecutionState, Run, ServiceConnection
+from accounts.models import User
+from pipelines import artifacts, blobs, connections, hooks, receiving, runners, runs
+from pipelines.models import Artifact, ExecutionState, Run, ServiceConnection, Upload
 from promotion import publishing, selection
 from promotion.models import Promotion, PromotionState, Selection, Version
 from tests.api.caller import Api, token_for
@@ -76,6 +78,8 @@ class Things:
     gated: Run
     artifact: Artifact
     image: Artifact
+    upload: Upload
+    whole: Upload
     version: Version
     recalled: Version
     requested: Promotion
@@ -95,6 +99,10 @@ class Things:
             "job": "gate_job",
             "artifact": self.artifact.pk,
             "image": self.image.pk,
+            "upload": self.upload.pk,
+            "whole": self.whole.pk,
+            "file": 1,
+            "part": 1,
             "repository": "apps",
             "package": "app",
             "version": "1.0.0",
@@ -139,6 +147,8 @@ def make_things() -> Things:
     made = artifacts.report_files(
         external, artifacts.Place("build", "build", "upload"), "app", [kept], by=cast.ada
     )
+    whole = begin_upload(external, "whole", cast.ada)
+    receiving.put_part(whole, 1, 1, io.BytesIO(b"parts"), by=cast.ada, length=5)
     hooks.make(make_pipeline(cast.ada, "hooked", HOOKED), "repo", by=cast.ada)
     make_known_group(site)
     runners.make_known(runners.Abilities())
@@ -154,6 +164,8 @@ def make_things() -> Things:
         gated=work_off(runs.start(make_pipeline(cast.ada, "gated", GATED), by=cast.ada)),
         artifact=made,
         image=image,
+        upload=begin_upload(external, "parts", cast.ada),
+        whole=whole,
         version=version,
         recalled=recalled,
         requested=requested,
@@ -162,6 +174,11 @@ def make_things() -> Things:
             version.package, selection.Query(environment="staging"), by=cast.production
         ),
     )
+
+
+def begin_upload(run: Run, name: str, by: User) -> Upload:
+    place = artifacts.Place("build", "build", "upload")
+    return receiving.create(run, place, name, [receiving.Announced("a.txt", 5)], by=by)
 
 
 def make_connection(site: Site) -> ServiceConnection:

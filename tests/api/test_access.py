@@ -24,7 +24,9 @@ def test_the_call_answers_everyone_who_may_make_it(
     call: Call, people: People, things: Things
 ) -> None:
     name = "ada" if "ada" in call.may else sorted(call.may)[0]
-    answer = people.of(name).call(call.method, call.url(things), call.data(things))
+    answer = people.of(name).call(
+        call.method, call.url(things), call.data(things), content_type=call.form
+    )
     assert answer.status == call.status, answer.content
 
 
@@ -38,9 +40,13 @@ def test_the_call_refuses_everyone_else_and_changes_nothing(
             if name == "ada" and call.body and "plan_digest" in call.body
             else ("forbidden")
         )
+        status = 403
+        if name in call.strangers:
+            status, code = 404, "not_found"
         people.of(name).refused(
-            call.method, call.url(things), call.data(things), status=403, code=code
-        )
+            call.method, call.url(things), call.data(things), status=status, code=code,
+            content_type=call.form,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)

@@ -15,6 +15,8 @@ from tests.api.calls import (
     PACKAGE,
     PROMOTION,
     RUN,
+    UPLOAD,
+    UPLOADS,
     VERSION,
     Call,
 )
@@ -31,6 +33,10 @@ A_RUN = {
 ARTIFACT = {
     "id", "name", "type", "reference", "artifact", "sha256", "digest", "size", "files", "stage",
     "job", "step", "run",
+}  # fmt: skip
+AN_UPLOAD = {
+    "id", "state", "artifact", "artifact_id", "part_size", "size", "files", "missing",
+    "created_by", "created_at", "expires_at",
 }  # fmt: skip
 CONNECTIONS = {
     "name", "kind", "team", "host", "settings", "description", "shared_with", "shared_with_all",
@@ -72,6 +78,11 @@ FIELDS: dict[tuple[str, str], set[str]] = {
     ("GET", RUN + "resolve/"): ARTIFACT,
     ("GET", RUN + "artifacts/"): ARTIFACT,
     ("POST", RUN + "artifacts/"): ARTIFACT,
+    ("POST", UPLOADS): AN_UPLOAD,
+    ("GET", UPLOAD): AN_UPLOAD,
+    ("PUT", UPLOAD + "parts/{file}/{part}/"): {"number", "size", "sha256"},
+    ("POST", UPLOAD + "complete/"): ARTIFACT,
+    ("POST", UPLOAD + "abort/"): AN_UPLOAD,
     ("POST", RUN + "jobs/{stage}/{job}/pass/"): A_RUN,
     ("POST", RUN + "jobs/{stage}/{job}/refuse/"): A_RUN,
     ("GET", "/api/v1/artifacts/{artifact}/"): ARTIFACT,
@@ -134,7 +145,7 @@ WITH_ANSWER = [each for each in CALLS if each.path not in BYTES and each.status 
 @pytest.mark.parametrize("call", WITH_ANSWER, ids=str)
 def test_the_answer_has_the_named_fields(call: Call, people: People, things: Things) -> None:
     who: Api = people.of("ada" if "ada" in call.may else sorted(call.may)[0])
-    answer = who.call(call.method, call.url(things), call.data(things)).json
+    answer = who.call(call.method, call.url(things), call.data(things), content_type=call.form).json
     named = FIELDS[call.method, call.path]
     if "results" in answer:
         assert set(answer) == {"results", "next", "previous"}

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 from accounts import urls as accounts_urls
 from accounts.models import Role, User
-from pipelines import connections, definitions, runs
+from pipelines import artifacts, connections, definitions, receiving, runs
 from pipelines.logs import LogWriter
 from pipelines.models import ExecutionState, Job, MachineResult, Runner, Trigger
 from pipelines.web import urls as pipelines_urls
@@ -77,6 +77,7 @@ NO_PAGES = {
     "pipelines:run_progress",
     "pipelines:definition_check", "pipelines:revision_choose",
     "pipelines:run_retry", "pipelines:run_again",
+    "pipelines:run_finish", "pipelines:upload_abort",
     "pipelines:connection_secrets", "pipelines:connection_sharing", "pipelines:connection_remove",
     "pipelines:run_cancel", "pipelines:job_log", "pipelines:job_stream", "pipelines:job_download",
     "pipelines:job_pass", "pipelines:job_refuse",
@@ -137,6 +138,11 @@ class Shop:
             runs.start(make_pipeline(cast.ada, "gated", GATED), by=cast.ada, comment="By hand")
         )
         runs.start(site.pipeline, by=cast.ada)
+        self.reported = runs.report(site.pipeline, by=self.everybody, comment="By hand")
+        receiving.create(
+            self.reported, artifacts.Place("build", "build", "upload"), "begun",
+            [receiving.Announced("app.bin", 5)], by=self.everybody,
+        )  # fmt: skip
         external = runs.report(site.pipeline, by=cast.ada, url="https://ci.example/1")
         runs.finish(external, ExecutionState.FAILED, by=cast.ada)
         make_known_group(site)
@@ -229,6 +235,8 @@ class Shop:
             "pipelines:revision_diff": ["app", 1, 2],
             "pipelines:language": [],
             "pipelines:run_start": ["app"],
+            "pipelines:run_report": ["app"],
+            "pipelines:artifact_add": ["app", self.reported.number],
             "pipelines:run": ["gated", self.gated.number],
             "pipelines:job": job,
             "pipelines:machine_group_list": [],
@@ -259,6 +267,9 @@ class Shop:
             ),
             "a run that waits for a group": reverse("pipelines:run", args=["held", 1]),
             "a gate that one has passed": reverse("pipelines:run", args=["validated", 1]),
+            "a run that is reported by hand": reverse(
+                "pipelines:run", args=["app", self.reported.number]
+            ),
             "a failed run": reverse("pipelines:run", args=["failing", 1]),
             "a connection of a key": reverse("pipelines:connection_new_of", args=["ssh"]),
             "a connection of another team": reverse("pipelines:connection", args=["theirs"]),
