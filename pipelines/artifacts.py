@@ -147,11 +147,12 @@ def report_files(
     files: Sequence[NamedBlob],
     *,
     by: User,
+    release: Release | None = None,
     then: Callable[[Artifact], None] | None = None,
 ) -> Artifact:
-    """Files that another CI system reports for its own run."""
+    """Files that another CI system reports for its own run, or that an import takes in."""
     require_reportable(run, by)
-    return store_files(run, place, name, files, by=by, then=then)
+    return store_files(run, place, name, files, by=by, release=release, then=then)
 
 
 def report_image(run: Run, place: Place, name: str, image: str, tag: str, *, by: User) -> Artifact:

@@ -1,4 +1,5 @@
-"""Publish what pipelines uploaded for a repository (`ArtifactUpload` with `uploadType: packages`).
+"""Publish what pipelines uploaded for a repository (`ArtifactUpload` with `uploadType: packages`)
+and what imports took in.
 
 A version comes from a run that has succeeded, whoever asks for it: a step that uploads is told at
 once what could not be published, and the version is sealed in the moment the run has succeeded.
@@ -76,7 +77,7 @@ def _publish(artifact: Artifact, run: Run) -> None:
             artifact.version,
             artifact,
             by=run.started_by,
-            notes=f"Uploaded by {run}.",
+            notes=_notes(run),
         ).version
     except SluiceError as refusal:
         refused = refusal.detail
@@ -87,6 +88,13 @@ def _publish(artifact: Artifact, run: Run) -> None:
             )
     except IntegrityError:
         return  # The same task was delivered twice; the other one has written it.
+
+
+def _notes(run: Run) -> str:
+    """An external run says itself where its files come from."""
+    if run.is_external and run.comment:
+        return f"{run.comment} (by {run})."
+    return f"Uploaded by {run}."
 
 
 def _repository(name: str) -> Repository:

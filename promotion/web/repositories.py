@@ -1,6 +1,7 @@
 """Pages of repositories and packages."""
 
 from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -16,9 +17,17 @@ from promotion.web.forms import NewRepositoryForm
 
 @page("GET")
 def repository_list(request: PageRequest) -> HttpResponse:
-    newest = Version.objects.filter(package__repository=OuterRef("pk")).order_by("-pk")
+    # Of each package the newest, by its index: a repository without versions would otherwise have
+    # all versions of the site gone through.
+    newest = Version.objects.filter(package=OuterRef("pk")).order_by("-pk")
+    published = (
+        Package.objects.filter(repository=OuterRef("pk"))
+        .annotate(last=Subquery(newest.values("published_at")[:1]))
+        .filter(last__isnull=False)
+        .order_by("-last")
+    )
     rows = Repository.objects.annotate(
-        package_count=Count("packages"), last_published=Subquery(newest.values("published_at")[:1])
+        package_count=Count("packages"), last_published=Subquery(published.values("last")[:1])
     )
     context = {
         "page": in_order(request, rows),
@@ -65,12 +74,20 @@ def packages_of(repository: Repository) -> "QuerySet[Package]":
     """Packages with their newest published version and what is placed of them now."""
     newest = Version.objects.available().filter(package=OuterRef("pk")).order_by("-pk")
     placed = Placement.objects.current().select_related("environment", "version")
+    # Counted for the packages that are shown; a join would count those of all pages.
+    counted = (
+        Version.objects.filter(package=OuterRef("pk"))
+        .order_by()
+        .values("package")
+        .annotate(count=Count("pk"))
+        .values("count")
+    )
     return (
         repository.packages.order_by("name")
         .annotate(
             latest=Subquery(newest.values("name")[:1]),
             latest_at=Subquery(newest.values("published_at")[:1]),
-            version_count=Count("versions"),
+            version_count=Coalesce(Subquery(counted), 0),
         )
         .prefetch_related(
             Prefetch(

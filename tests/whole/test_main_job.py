@@ -3,13 +3,9 @@
 import shutil
 import socket
 import stat
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import psycopg
 import pytest
-from django.conf import settings
 
 from tests.site import WORKSPACES
 from tests.whole.installation import Installation, demo_file
@@ -81,19 +77,6 @@ def _twice(sluice: Installation) -> None:
     again = {user["username"]: user["password"] for user in demo_file(sluice.data)["users"]}
     assert again == passwords
     _verify(sluice)
-
-
-@pytest.fixture
-def fresh_database() -> Iterator[str]:
-    """A database of its own on the server that the suite runs on."""
-    url = settings.DATABASE_URL
-    name = "sluice_main_job"
-    with psycopg.connect(url, autocommit=True) as server:
-        server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        server.execute(f'CREATE DATABASE "{name}"')
-        parts = urlsplit(url)
-        yield f"{parts.scheme}://{parts.netloc}/{name}?{parts.query}"
-        server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 def test_the_main_job_runs_twice_on_the_embedded_database_and_tells_of_lost_bytes(
