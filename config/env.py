@@ -7,6 +7,7 @@ right, because a service that starts with half its settings is worse than one th
 import base64
 import ipaddress
 import os
+import re
 import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -85,6 +86,14 @@ def address(name: str, default: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ImproperlyConfigured(f"{name}={value!r} must be like https://sluice.example.com.")
+    return value
+
+
+def prefix(name: str) -> str:
+    """The beginning of a path like /blobs/; empty when it is not set."""
+    value = text(name, "")
+    if value and not re.fullmatch(r"/(?:[A-Za-z0-9._-]+/)+", value):
+        raise ImproperlyConfigured(f"{name}={value!r} is not a path like /blobs/.")
     return value
 
 

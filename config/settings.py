@@ -239,6 +239,13 @@ UPLOAD_LIFETIME = timedelta(hours=env.integer("SLUICE_UPLOAD_HOURS", 24, least=1
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024**2
 LINK_LIFETIME = timedelta(hours=env.integer("SLUICE_LINK_HOURS", 24, least=1, most=87_600))
 
+# Whether a whole download is hashed on its way, and broken off where its bytes are damaged.
+VERIFY_READS = env.flag("SLUICE_VERIFY_READS", default=True)
+# Where nginx has the local bytes, like /blobs/, and sends them itself; empty: Sluice does.
+ACCEL_REDIRECT = env.prefix("SLUICE_ACCEL_REDIRECT")
+# Whether a download from a storage that can sign addresses is sent there.
+SIGNED_URLS = env.flag("SLUICE_SIGNED_URLS", default=False)
+
 # Networks inside which sources may lie nevertheless, like 10.1.0.0/16; empty: the internet only.
 ALLOWED_NETWORKS = env.networks("SLUICE_ALLOWED_NETWORKS")
 # Folders below which a git source may name a repository on this machine.

@@ -1,13 +1,10 @@
 """Artifacts: describe them as Flow does, store them, find them by reference."""
 
-import gzip
-import io
 import re
-import tarfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO, Any, cast
+from typing import Protocol
 
 from django.db import IntegrityError, transaction
 from django.urls import reverse
@@ -15,6 +12,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from pipelines import blobs, links, rules, sources
+from pipelines.bundles import Member
 from pipelines.canonical import ManifestFile, digest, files_manifest, image_manifest
 from pipelines.errors import (
     Invalid,
@@ -99,8 +97,8 @@ def store_files(
 ) -> Artifact:
     """Record files, whose bytes are kept already, as one artifact of a run that is running.
 
-    With one file its bytes are what is downloaded; with more, a reproducible tar.gz of them.
-    `then` is called in the transaction that records it: what it raises undoes the record.
+    With one file its bytes are what is downloaded; with more, a tar.gz composed of them. `then` is
+    called in the transaction that records it: what it raises undoes the record.
     """
     _check_paths([file.path for file in files])
     _require_open(run)
@@ -110,7 +108,7 @@ def store_files(
     if len(files) == 1:
         bundle, bundle_name = files[0].blob, PurePosixPath(files[0].path).name
     else:
-        bundle, bundle_name = _bundle(files), f"{name}.tgz"
+        bundle, bundle_name = blobs.compose(members(files)), f"{name}.tgz"
     artifact = Artifact(
         type=ArtifactType.PACKAGES if release else ArtifactType.FLOW_PUBLIC,
         digest=digest(manifest),
@@ -264,44 +262,26 @@ def _record(
     return artifact
 
 
-def _bundle(files: Sequence[NamedBlob]) -> Blob:
-    """A tar.gz with the same bytes for the same files: fixed order, times and owners."""
-    with blobs.stage() as staged:
-        sink = io.BufferedWriter(_StagedSink(staged))
-        with (
-            gzip.GzipFile(filename="", mode="wb", fileobj=sink, mtime=0, compresslevel=6) as zipped,
-            tarfile.open(
-                fileobj=cast(IO[bytes], zipped), mode="w", format=tarfile.GNU_FORMAT
-            ) as tar,
-        ):
-            for file in sorted(files, key=lambda each: each.path):
-                member = tarfile.TarInfo(file.path)
-                member.size = file.blob.size
-                member.mode = 0o755 if file.executable else 0o644
-                with blobs.open_blob(file.blob) as content:
-                    tar.addfile(member, content)
-        sink.flush()
-        return blobs.keep(staged)
+class HasBytes(Protocol):
+    """A file of an artifact or of a version."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def blob(self) -> Blob: ...
+    @property
+    def executable(self) -> bool: ...
 
 
-class _StagedSink(io.RawIOBase):
-    """A staged blob as the file that gzip writes to."""
-
-    def __init__(self, staged: blobs.Staged) -> None:
-        self._staged = staged
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any, /) -> int:
-        chunk = bytes(data)
-        self._staged.write(chunk)
-        return len(chunk)
+def members(files: Iterable[HasBytes]) -> list[Member]:
+    """The files as an archive of them takes them."""
+    return [Member(each.path, each.blob.sha256, each.blob.size, each.executable) for each in files]
 
 
 # ---- Describe ----------------------------------------------------------------------------------
 def download_path(artifact: Artifact) -> str:
-    return reverse("api:artifact-download", args=[artifact.pk])
+    """Ends with the name of the file, which is what `curl -O` and `wget` keep it under."""
+    return reverse("api:artifact-download-named", args=[artifact.pk, artifact.bundle_name])
 
 
 def descriptor(artifact: Artifact, *, signed: bool = False) -> dict[str, str]:

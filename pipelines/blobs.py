@@ -11,7 +11,7 @@ the second.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
@@ -20,6 +20,7 @@ from django.core.files.storage import InvalidStorageError, Storage, storages
 from django.db import transaction
 from django.utils import timezone
 
+from pipelines import bundles, hashing
 from pipelines.errors import BytesGone, Invalid, StorageUnavailable
 from pipelines.models import Blob, BlobState
 from pipelines.s3 import DurableS3Storage
@@ -34,11 +35,32 @@ from pipelines.staging import (
 )
 
 __all__ = [
-    "CHUNK", "Readable", "Staged", "StagedFile", "abort_stale_uploads", "copy_into", "copy_to",
-    "erase", "hold", "is_whole", "keep", "keep_bytes", "keep_stream", "open_blob", "open_stage",
-    "reads_true", "reads_true_in", "repair", "stage", "storage_faults", "store", "stores",
+    "CHUNK",
+    "Readable",
+    "Staged",
+    "StagedFile",
+    "abort_stale_uploads",
+    "compose",
+    "copy_into",
+    "copy_to",
+    "erase",
+    "hold",
+    "is_whole",
+    "keep",
+    "keep_bytes",
+    "keep_stream",
+    "open_blob",
+    "open_member",
+    "open_stage",
+    "reads_true",
+    "reads_true_in",
+    "repair",
+    "stage",
+    "storage_faults",
+    "store",
+    "stores",
     "sweep_staging",
-]  # fmt: skip
+]
 
 BATCH = 500
 
@@ -153,8 +175,11 @@ def keep_bytes(chunks: Iterable[bytes]) -> Blob:
 
 # ---- Reading -----------------------------------------------------------------------------------
 def open_blob(blob: Blob) -> IO[bytes]:
-    """The blob's bytes for reading. Raises FileNotFoundError when the storage has lost them, and
-    StorageSilent when it does not answer."""
+    """The blob's bytes for reading and seeking. Raises FileNotFoundError when the storage has lost
+    them, and StorageSilent when it does not answer; those of a composed blob are looked for as they
+    are read."""
+    if blob.recipe is not None:
+        return bundles.open_bundle(bundles.Recipe.read(blob.recipe), open_member)
     return _open_stored(blob, stores())
 
 
@@ -174,6 +199,51 @@ def _open_stored(blob: Blob, places: "list[Storage]") -> IO[bytes]:
         stream.close()
     assert fault is not None, "without a fault the last storage's stream has been answered"
     raise fault
+
+
+def open_member(member: bundles.Member) -> IO[bytes]:
+    """The bytes of a file of a bundle, which may be composed in turn."""
+    try:
+        return open_blob(Blob(sha256=member.sha256, size=member.size))
+    except FileNotFoundError:
+        if (inner := _composed(member)) is None:
+            raise
+        return open_blob(inner)
+
+
+def compose(members: Sequence[bundles.Member]) -> Blob:
+    """The bundle of these kept files as a blob: its row alone, unless its bytes are stored already.
+
+    Every file is read once, because there is no shorter way to the digests.
+    """
+    with bundles.SummedTar(members, open_member) as tar:
+        found = hashing.Digests()
+        for chunk in bundles.compose_bundle(tar):
+            found.update(chunk)
+    recipe = bundles.Recipe(bundles.in_order(members), tar.crc32).as_json()
+    now = timezone.now()
+    blob = Blob(sha256=found.sha256, md5=found.md5, size=found.size, created_at=now, recipe=recipe)
+    Blob.objects.bulk_create([blob], ignore_conflicts=True)
+    if not _take_back([blob.pk]):
+        Blob.objects.filter(pk=blob.pk, state=BlobState.REMOVED).update(
+            state=BlobState.KEPT, kept_at=now, recipe=recipe
+        )
+    # The bundle is never wanted for longer than its files, so the collector takes it before them.
+    digests = sorted({member.sha256 for member in members})
+    for start in range(0, len(digests), BATCH):
+        _take_back(digests[start : start + BATCH])
+    return Blob.objects.get(pk=blob.pk)
+
+
+def _composed(member: bundles.Member) -> Blob | None:
+    return Blob.objects.filter(pk=member.sha256, recipe__isnull=False).first()
+
+
+def _has_member(member: bundles.Member) -> bool:
+    if is_whole(Blob(sha256=member.sha256, size=member.size)):
+        return True
+    inner = _composed(member)
+    return inner is not None and is_whole(inner)
 
 
 def copy_to(blob: Blob, target: Path) -> None:
@@ -240,10 +310,12 @@ class _Verified(File[bytes]):
 
 
 def is_whole(blob: Blob) -> bool:
-    """Whether the storage has the blob with the recorded size."""
+    """Whether the storage has the blob, or all that it is composed of, with the recorded size."""
+    if blob.recipe is not None:
+        return all(map(_has_member, bundles.Recipe.read(blob.recipe).members))
     try:
         with open_blob(blob) as stream:
-            return blob.recipe is not None or cast(Any, stream).size == blob.size
+            return bool(cast(Any, stream).size == blob.size)
     except OSError:
         return False
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, QuerySet
+from django.db.models import Exists, Q, QuerySet
 from django.utils import timezone
 
 from pipelines import blobs
@@ -55,7 +55,11 @@ def condemn(*, grace: timedelta) -> int:
     """Condemn what may be removed; how many blobs that were."""
     cutoff = timezone.now() - grace
     forgotten = unreferenced().filter(state=BlobState.KEPT, kept_at__lt=cutoff)
-    candidates = list(forgotten.order_by("kept_at").values_list("pk", flat=True)[:MOST])
+    # What is composed of others goes first: without them it could not be read.
+    forgotten = forgotten.annotate(is_stored=Q(recipe__isnull=True))
+    candidates = list(
+        forgotten.order_by("is_stored", "kept_at").values_list("pk", flat=True)[:MOST]
+    )
     # Compared with the row's own columns once more: whoever referred to it since has written them.
     return sum(
         Blob.objects.filter(pk=pk, state=BlobState.KEPT, kept_at__lt=cutoff).update(

@@ -94,6 +94,13 @@ class StorageSilent(StorageUnavailable):
     title = "The storage does not answer"
 
 
+class Damaged(SluiceError):
+    """The storage gave other bytes than it was given. Nothing of them is handed out as whole."""
+
+    code = "damaged"
+    title = "The stored bytes are damaged"
+
+
 class Unavailable(SluiceError):
     """Nothing is wrong with the request; the site lacks what it takes. An operator can mend it."""
 
@@ -188,6 +195,16 @@ class IdempotencyKeyBusy(Conflict):
 class IdempotencyKeyReused(Invalid):
     code = "idempotency_key_reused"
     title = "The key was used for another request"
+
+
+class LinkExpired(Forbidden):
+    code = "link_expired"
+    title = "The link has expired"
+
+
+class LinkNotGenuine(Forbidden):
+    code = "link_not_genuine"
+    title = "The link was not made here"
 
 
 class BytesGone(Gone):

@@ -18,13 +18,15 @@ class Digests:
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)
+        self.size = 0
 
     def update(self, chunk: bytes) -> None:
+        self.size += len(chunk)
         if len(chunk) < WIDE or CPUS < 2:
             self._sha256.update(chunk)
             self._md5.update(chunk)
             return
-        other = _threads().submit(self._md5.update, chunk)
+        other = threads().submit(self._md5.update, chunk)
         self._sha256.update(chunk)
         other.result()
 
@@ -37,9 +39,9 @@ class Digests:
         return self._md5.hexdigest()
 
 
-def _threads() -> ThreadPoolExecutor:
+def threads() -> ThreadPoolExecutor:
     """This process's own: threads do not come along when a process forks."""
     global _pool  # noqa: PLW0603  # one for all who hash
     if _pool is None or _pool[0] != os.getpid():
-        _pool = os.getpid(), ThreadPoolExecutor(CPUS, thread_name_prefix="md5")
+        _pool = os.getpid(), ThreadPoolExecutor(CPUS, thread_name_prefix="hashing")
     return _pool[1]

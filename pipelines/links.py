@@ -1,9 +1,11 @@
 """Signed download links: they carry their own permission for one path and expire."""
 
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from django.conf import settings
-from django.core.signing import BadSignature, TimestampSigner
+from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
+
+from pipelines.errors import LinkExpired, LinkNotGenuine
 
 _signer = TimestampSigner(salt="sluice.download")
 
@@ -14,14 +16,25 @@ def absolute(path: str) -> str:
 
 def signed(path: str) -> str:
     """An absolute link to `path` that plain curl can fetch until LINK_LIFETIME has passed."""
-    signature = _signer.sign(path)[len(path) + 1 :]
+    # What is signed is the path as a request has it, without escapes.
+    plain = unquote(path)
+    signature = _signer.sign(plain)[len(plain) + 1 :]
     return absolute(f"{path}?{urlencode({'signature': signature})}")
 
 
-def is_signed(path: str, signature: str) -> bool:
-    """Whether `signature` was made for `path` and has not expired."""
+def require_signed(path: str, signature: str) -> None:
+    """Refuse unless `signature` was made for `path` and has not expired."""
     try:
         _signer.unsign(f"{path}:{signature}", max_age=settings.LINK_LIFETIME)
-    except BadSignature:
-        return False
-    return True
+    except SignatureExpired as error:
+        hours = settings.LINK_LIFETIME.total_seconds() / 3600
+        raise LinkExpired(
+            f"The link was good for {hours:g} hours (SLUICE_LINK_HOURS). Ask for the artifact or "
+            "version again, whose downloadUrl is a new link, or send a token."
+        ) from error
+    except BadSignature as error:
+        raise LinkNotGenuine(
+            "The link's signature does not belong to this address: it was cut short, changed, or "
+            "is that of another file. Use the whole link as it was given, in quotes in a shell, "
+            "or send a token."
+        ) from error

@@ -7,9 +7,11 @@ from promotion.models import Version
 
 
 def download_path(version: Version) -> str:
+    """Ends with the name of the file, which is what `curl -O` and `wget` keep it under."""
     package = version.package
     return reverse(
-        "api:version-download", args=[package.repository.name, package.name, version.name]
+        "api:version-download-named",
+        args=[package.repository.name, package.name, version.name, version.bundle_name],
     )
 
 

@@ -14,14 +14,24 @@ from rest_framework.response import Response
 from accounts.authentication import caller
 from pipelines import artifacts, blobs, following, logs, runners, runs
 from pipelines.api.base import ApiView, NoBody, StrictSerializer, idempotent, page, query, read
-from pipelines.api.downloads import MayDownload, serve
+from pipelines.api.downloads import MayDownload, download, serve
 from pipelines.api.parsers import JsonParser
 from pipelines.api.pipelines import as_number, find_pipeline
-from pipelines.api.schema import BYTES, IDEMPOTENCY, operation, page_of, shape
+from pipelines.api.schema import (
+    BYTES,
+    FORMAT,
+    IDEMPOTENCY,
+    NO_BYTES,
+    PARTS,
+    SIGNATURE,
+    operation,
+    page_of,
+    shape,
+)
 from pipelines.api.shapes import ArtifactAnswer, RunAnswer, artifact_answer, run_answer
 from pipelines.api.uploads import StagedUpload, StagingParser, announced_digest
 from pipelines.errors import DigestMismatch, Invalid, UnknownField
-from pipelines.models import Artifact, ExecutionState, Job, Run
+from pipelines.models import Artifact, ArtifactFile, ExecutionState, Job, Run
 from pipelines.tails import Place, RawLine
 
 TAG = "Runs"
@@ -277,9 +287,11 @@ def _encoded(pieces: Iterator[str]) -> Iterator[bytes]:
 
 # ---- Artifacts ---------------------------------------------------------------------------------
 def whole_artifacts() -> QuerySet[Artifact]:
-    return Artifact.objects.select_related(
-        "run__pipeline", "bundle", "created_by"
-    ).prefetch_related("files__blob")
+    return (
+        Artifact.objects.select_related("run__pipeline", "bundle", "created_by")
+        .defer("bundle__recipe")
+        .prefetch_related("files__blob")
+    )
 
 
 class RunArtifactsView(ApiView):
@@ -387,17 +399,42 @@ class ArtifactDownloadView(ApiView):
     @operation(
         "The bytes of an artifact",
         BYTES,
-        refusals=(404, 416),
-        query={"signature": "Of a signed link; stands in for a token."},
-        headers={"Range": "bytes=first-last", "If-Range": "The ETag the range belongs to."},
+        refusals=NO_BYTES,
+        query={**SIGNATURE, **FORMAT},
+        headers=PARTS,
         tag=TAG,
     )
-    def get(self, request: Request, artifact: int) -> HttpResponseBase:
-        query(request, "signature", is_list=False)
+    def get(self, request: Request, artifact: int, name: str | None = None) -> HttpResponseBase:
         found = get_object_or_404(Artifact.objects.select_related("bundle"), pk=artifact)
-        if found.bundle is None:
+        if found.bundle is None or name not in {None, found.bundle_name}:
             raise Http404
-        return serve(request, found.bundle, found.bundle_name)
+        return download(
+            request,
+            found.bundle,
+            found.bundle_name,
+            lambda: artifacts.members(found.files.select_related("blob")),
+        )
+
+    head = get
+
+
+class ArtifactFileView(ApiView):
+    reading = ""
+    permission_classes = [MayDownload]
+
+    @operation(
+        "One file of an artifact",
+        BYTES,
+        refusals=NO_BYTES,
+        query=SIGNATURE,
+        headers=PARTS,
+        tag=TAG,
+    )
+    def get(self, request: Request, artifact: int, path: str) -> HttpResponseBase:
+        query(request, "signature", is_list=False)
+        files = ArtifactFile.objects.select_related("blob")
+        file = get_object_or_404(files, artifact=artifact, path=path)
+        return serve(request, file.blob, path.rpartition("/")[2])
 
     head = get
 

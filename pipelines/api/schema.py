@@ -30,6 +30,7 @@ class ProblemShape(TypedDict, total=False):
 
 
 SAID = {
+    302: "The bytes are to be had at `Location`, for some minutes.",
     304: "The caller has it already: `If-None-Match` names its ETag.",
     400: "The request cannot be understood.",
     401: "No valid token or session.",
@@ -43,6 +44,7 @@ SAID = {
     415: "The body's form cannot be read.",
     416: "No such range of bytes.",
     422: "A value is not valid; `problems` says where.",
+    500: "The stored bytes are damaged; none of them were sent.",
     502: "Another machine did not answer as it should.",
     503: "The site cannot do it just now; `Retry-After`, if sent, says when to ask again.",
     507: "The storage is full or failing; nothing was kept.",
@@ -182,5 +184,15 @@ def operation(
 
 
 #: What every download answers, whole or in part.
-BYTES: Any = {(200, "application/octet-stream"): bytes, (206, "application/octet-stream"): bytes}
+BYTES: Any = {
+    (200, "application/octet-stream"): bytes,
+    (206, "application/octet-stream"): bytes,
+    302: OpenApiResponse(description=SAID[302]),
+}
+#: What every download may refuse with.
+NO_BYTES = (404, 412, 416, 500)
 IDEMPOTENCY = {"Idempotency-Key": "The same key and body again answer the first answer again."}
+#: How a download can be asked for.
+SIGNATURE = {"signature": "Of a signed link; stands in for a token."}
+FORMAT = {"format": "zip or tar.gz: all files as such an archive, which is not compressed."}
+PARTS = {"Range": "bytes=first-last", "If-Range": "The ETag the range belongs to."}

@@ -64,6 +64,16 @@ urlpatterns = [
         name="artifact-download",
     ),
     path(
+        "artifacts/<int:artifact>/download/<str:name>",
+        runs.ArtifactDownloadView.as_view(),
+        name="artifact-download-named",
+    ),
+    path(
+        "artifacts/<int:artifact>/files/<path:path>",
+        runs.ArtifactFileView.as_view(),
+        name="artifact-file",
+    ),
+    path(
         "artifacts/<int:artifact>/contents/",
         contents.ArtifactContentsView.as_view(),
         name="artifact-contents",

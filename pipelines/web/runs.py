@@ -171,7 +171,7 @@ def _progress(run: Run) -> dict[str, Any]:
         "stages": stages_of(run, jobs),
         "sources": pinned_sources(run),
         "asked": _asked(run) if is_unbegun else [],
-        "artifacts": run.artifacts.select_related("bundle").order_by("pk"),
+        "artifacts": run.artifacts.select_related("bundle").defer("bundle__recipe").order_by("pk"),
         "version": _version(run, jobs, held),
         # Changes whenever the buttons on the page would.
         "seen": f"{'ended' if is_final else 'open'}-{'-'.join(map(gate_seen, waiting))}",

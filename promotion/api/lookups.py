@@ -56,6 +56,8 @@ def whole_versions() -> "QuerySet[Version]":
     return (
         Version.objects.with_names()
         .select_related("bundle", "replacement")
+        # A bundle of many files has a long one, which only its bytes take.
+        .defer("bundle__recipe")
         .prefetch_related(
             "files__blob",
             "evidence__added_by",

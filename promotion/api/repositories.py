@@ -9,9 +9,20 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import caller
+from pipelines import artifacts
 from pipelines.api.base import ApiView, StrictSerializer, idempotent, page, query, read
-from pipelines.api.downloads import MayDownload, serve
-from pipelines.api.schema import BYTES, IDEMPOTENCY, operation, page_of, shape
+from pipelines.api.downloads import MayDownload, download, serve
+from pipelines.api.schema import (
+    BYTES,
+    FORMAT,
+    IDEMPOTENCY,
+    NO_BYTES,
+    PARTS,
+    SIGNATURE,
+    operation,
+    page_of,
+    shape,
+)
 from pipelines.errors import Invalid, NotFound
 from pipelines.models import Artifact
 from promotion import descriptors, publishing, selection
@@ -188,19 +199,28 @@ class VersionDownloadView(ApiView):
     @operation(
         "The bytes of a version",
         BYTES,
-        refusals=(404, 416),
-        query={"signature": "Of a signed link; stands in for a token."},
-        headers={"Range": "bytes=first-last", "If-Range": "The ETag the range belongs to."},
+        refusals=NO_BYTES,
+        query={**SIGNATURE, **FORMAT},
+        headers=PARTS,
         tag=TAG,
     )
     def get(
-        self, request: Request, repository: str, package: str, version: str
+        self,
+        request: Request,
+        repository: str,
+        package: str,
+        version: str,
+        name: str | None = None,
     ) -> HttpResponseBase:
-        query(request, "signature", is_list=False)
         found = lookups.version(repository, package, version)
-        if found.bundle is None:
+        if found.bundle is None or name not in {None, found.bundle_name}:
             raise Http404
-        return serve(request, found.bundle, found.bundle_name)
+        return download(
+            request,
+            found.bundle,
+            found.bundle_name,
+            lambda: artifacts.members(found.files.select_related("blob")),
+        )
 
     head = get
 
@@ -212,9 +232,9 @@ class VersionFileView(ApiView):
     @operation(
         "One file of a version",
         BYTES,
-        refusals=(404, 416),
-        query={"signature": "Of a signed link; stands in for a token."},
-        headers={"Range": "bytes=first-last", "If-Range": "The ETag the range belongs to."},
+        refusals=NO_BYTES,
+        query=SIGNATURE,
+        headers=PARTS,
         tag=TAG,
     )
     def get(

@@ -30,6 +30,11 @@ urlpatterns = [
         f"{VERSION}/download/", repositories.VersionDownloadView.as_view(), name="version-download"
     ),
     path(
+        f"{VERSION}/download/<str:name>",
+        repositories.VersionDownloadView.as_view(),
+        name="version-download-named",
+    ),
+    path(
         f"{VERSION}/files/<path:path>", repositories.VersionFileView.as_view(), name="version-file"
     ),
     path(f"{VERSION}/contents/", contents.VersionContentsView.as_view(), name="version-contents"),

@@ -107,11 +107,15 @@ def package(request: PageRequest, repository: str, package: str) -> HttpResponse
         repository__name=repository,
         name=package,
     )
-    versions = found.versions.select_related("published_by", "bundle").prefetch_related(
-        Prefetch(
-            "placements",
-            queryset=Placement.objects.current().select_related("environment"),
-            to_attr="placed_now",
+    versions = (
+        found.versions.select_related("published_by", "bundle")
+        .defer("bundle__recipe")
+        .prefetch_related(
+            Prefetch(
+                "placements",
+                queryset=Placement.objects.current().select_related("environment"),
+                to_attr="placed_now",
+            )
         )
     )
     placements = (

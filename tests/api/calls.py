@@ -132,7 +132,7 @@ CALLS = [
     Call("GET", UPLOAD, 200, OWN, strangers=OTHERS),
     Call(
         "PUT",
-        UPLOAD + "parts/{file}/{part}/",
+        UPLOAD + "parts/{part_file}/{part}/",
         201,
         OWN,
         b"parts",
@@ -148,6 +148,8 @@ CALLS = [
     Call("GET", "/api/v1/artifacts/{artifact}/", 200),
     Call("GET", "/api/v1/artifacts/{artifact}/download/", 200),
     Call("GET", "/api/v1/artifacts/{artifact}/contents/", 200),
+    Call("GET", "/api/v1/artifacts/{artifact}/download/{file}", 200),
+    Call("GET", "/api/v1/artifacts/{artifact}/files/{file}", 200),
     # Machines
     Call("GET", MACHINES, 200),
     Call("POST", MACHINES, 201, REPORTERS, {"name": "new", "connection": "web-key"}),
@@ -201,6 +203,7 @@ CALLS = [
     ),
     Call("GET", VERSION, 200),
     Call("GET", VERSION + "download/", 200),
+    Call("GET", VERSION + "download/{bundle}", 200),
     Call("GET", VERSION + "files/{path}", 200),
     Call("GET", VERSION + "contents/", 200),
     Call("GET", VERSION + "evidence/", 200),

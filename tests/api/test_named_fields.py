@@ -80,7 +80,7 @@ FIELDS: dict[tuple[str, str], set[str]] = {
     ("POST", RUN + "artifacts/"): ARTIFACT,
     ("POST", UPLOADS): AN_UPLOAD,
     ("GET", UPLOAD): AN_UPLOAD,
-    ("PUT", UPLOAD + "parts/{file}/{part}/"): {"number", "size", "sha256"},
+    ("PUT", UPLOAD + "parts/{part_file}/{part}/"): {"number", "size", "sha256"},
     ("POST", UPLOAD + "complete/"): ARTIFACT,
     ("POST", UPLOAD + "abort/"): AN_UPLOAD,
     ("POST", RUN + "jobs/{stage}/{job}/pass/"): A_RUN,
@@ -130,7 +130,9 @@ FIELDS: dict[tuple[str, str], set[str]] = {
 }
 #: What answers no JSON, by its path; what answers nothing at all says so by its status.
 BYTES = {
-    path for path in (call.path for call in CALLS) if re.search(r"(download|log)/$|path}", path)
+    path
+    for path in (call.path for call in CALLS)
+    if re.search(r"(download|log)/$|/(download|files)/{", path)
 }
 MOMENT = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
 

@@ -115,12 +115,14 @@ def _write_script(program: Program) -> None:
     settings, home = UNPACKED / "etc/containers", UNPACKED / "home"
     if settings.is_dir():
         shutil.copytree(settings, home / ".config/containers", dirs_exist_ok=True)
+    folders = (UNPACKED / "usr/bin", UNPACKED / "usr/sbin")
+    found = next((each for each in folders if (each / program.name).exists()), folders[0])
     script = SCRIPTS / program.name
     script.write_text(
         "#!/bin/sh\n"
         f'[ -e /etc/containers/policy.json ] || export HOME="{home}"\n'
         f'export LD_LIBRARY_PATH="{":".join(libraries)}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"\n'
-        f'exec "{UNPACKED / "usr/bin" / program.name}" "$@"\n'
+        f'exec "{found / program.name}" "$@"\n'
     )
     script.chmod(0o755)
 

@@ -5,7 +5,7 @@ python -m tests.parts.tools
 
 import sys
 
-from tests.parts import buildah, git_server, kubectl, registry, s3, strace
+from tests.parts import buildah, git_server, kubectl, nginx, registry, s3, strace
 from tests.parts.programs import Missing
 
 PARTS = {
@@ -15,6 +15,7 @@ PARTS = {
     "kubectl": kubectl,
     "weed, which speaks S3": s3,
     "strace": strace,
+    "nginx": nginx,
 }
 
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.models import Role, User
+from pipelines import blobs
 from pipelines.errors import NotFound
 from pipelines.models import Blob
 from promotion import plans, policies, promoting, publishing, sweeping
@@ -230,7 +231,10 @@ def test_a_bundle_that_is_gone_stops_the_execution(site: Site) -> None:
     version = site.publish("1.0.0", files={"a": b"in a", "b": b"bundle"})
     promotion = approved(site, version)
     assert version.bundle is not None
-    (Path(settings.DATA_DIR) / "blobs" / version.bundle.storage_name).unlink()
+    # A stored one, as bundles were before they were composed.
+    with blobs.open_blob(version.bundle) as content:
+        stored = blobs.keep_stream(content)
+    (Path(settings.DATA_DIR) / "blobs" / stored.storage_name).unlink()
     execute(promotion)
     assert promotion.state == P.FAILED
     assert f"“{version.bundle_name}” are missing or damaged" in promotion.reason
