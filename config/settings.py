@@ -326,6 +326,16 @@ CELERY_BEAT_SCHEDULE = {
         ("sweep-promotions", "promotion.sweep"),
     )
 }
+# How often the images of versions are looked at in their registry, and how many in one minute.
+LOOK_AT_IMAGES_EVERY = timedelta(
+    seconds=env.integer("SLUICE_LOOK_AT_IMAGES_SECONDS", 3600, least=60)
+)
+IMAGES_A_LOOK = 10
+CELERY_BEAT_SCHEDULE["look-at-images"] = {
+    "task": "promotion.look_at_images",
+    "schedule": timedelta(minutes=1),
+    "options": {"expires": 60},
+}
 
 # ---- Logs ---------------------------------------------------------------------------------------
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

@@ -11,19 +11,29 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
-from pipelines import blobs, links, rules, sources
+from pipelines import blobs, connections, links, registry, rules, sources
 from pipelines.bundles import Member
 from pipelines.canonical import ManifestFile, digest, files_manifest, image_manifest
 from pipelines.errors import (
     Invalid,
     InvalidFilename,
     NameTaken,
+    SluiceError,
     UnresolvedReference,
     WrongState,
 )
 from pipelines.flow.references import Reference, ReferenceError_, parse_reference
-from pipelines.models import Artifact, ArtifactFile, Blob, ExecutionState, Run
+from pipelines.models import (
+    Artifact,
+    ArtifactFile,
+    Blob,
+    ConnectionKind,
+    ExecutionState,
+    Run,
+    ServiceConnection,
+)
 from pipelines.models.artifact import ArtifactType
+from pipelines.registry import Credentials
 
 MAX_PATH_BYTES = 255
 MAX_FILES = 10_000
@@ -153,10 +163,44 @@ def report_files(
     return store_files(run, place, name, files, by=by, release=release, then=then)
 
 
-def report_image(run: Run, place: Place, name: str, image: str, tag: str, *, by: User) -> Artifact:
-    """An image that another CI system reports for its own run."""
+def report_image(
+    run: Run,
+    place: Place,
+    name: str,
+    image: str,
+    tag: str,
+    *,
+    by: User,
+    connection: ServiceConnection | None = None,
+) -> Artifact:
+    """An image that another CI system reports for its own run.
+
+    Without a digest its registry is asked now, with `connection` or openly, for the tag's.
+    """
     require_reportable(run, by)
+    if "@" not in image:
+        image = _pinned(image, tag, connection, by=by)
     return store_image(run, place, name, image, tag, by=by)
+
+
+def _pinned(image: str, tag: str, connection: ServiceConnection | None, *, by: User) -> str:
+    """The name with the digest that its registry reports for the tag, or Invalid saying why not."""
+    try:
+        named = registry.parse(image)
+        if not named.tag:
+            named = registry.parse(f"{image}:{tag}")
+        login = None
+        if connection is not None:
+            opened = connections.open_as(connection, ConnectionKind.REGISTRY, bound_by=by)
+            connections.require_host(opened, named.registry)
+            login = Credentials(opened.settings.get("username", ""), opened.secrets["password"])
+        return str(named.pinned(registry.digest_of(named, login)))
+    except SluiceError as refusal:
+        raise Invalid(
+            f"dockerUrl “{image[:120]}” names no exact image, and its tag could not be looked up: "
+            f"{refusal.detail} Send the digest that the registry reports: "
+            "registry/name:tag@sha256:…"
+        ) from refusal
 
 
 def check_report(run: Run, place: Place, name: str, paths: Sequence[str], *, by: User) -> None:

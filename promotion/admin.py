@@ -19,6 +19,8 @@ from promotion.models import (
     Approval,
     Environment,
     Evidence,
+    ImageDetails,
+    ImageLook,
     LedgerEntry,
     LedgerHead,
     Package,
@@ -101,10 +103,10 @@ class PromotionAdmin(ReadOnlyAdmin[Promotion]):
 # ---- Read --------------------------------------------------------------------------------------
 @admin.register(Repository)
 class RepositoryAdmin(ReadOnlyAdmin[Repository]):
-    list_display = ("name", "kind", "description", "created_by", "created_at")
+    list_display = ("name", "kind", "description", "registry", "created_by", "created_at")
     list_filter = ("kind",)
     list_select_related = ("created_by",)
-    search_fields = ("name", "description")
+    search_fields = ("name", "description", "registry")
 
 
 @admin.register(Package)
@@ -129,6 +131,22 @@ class VersionFileAdmin(ReadOnlyAdmin[VersionFile]):
     list_filter = ("executable",)
     list_select_related = ("version__package__repository", "blob")
     search_fields = ("path", "blob__sha256", "version__name")
+
+
+@admin.register(ImageDetails)
+class ImageDetailsAdmin(ReadOnlyAdmin[ImageDetails]):
+    list_display = ("version", "digest", "at")
+    list_filter = ("at",)
+    list_select_related = ("version__package__repository",)
+    search_fields = ("digest", "version__name", "version__package__name")
+
+
+@admin.register(ImageLook)
+class ImageLookAdmin(ReadOnlyAdmin[ImageLook]):
+    list_display = ("version", "state", "tag_digest", "looked_at")
+    list_filter = ("state", "looked_at")
+    list_select_related = ("version__package__repository",)
+    search_fields = ("tag_digest", "version__name", "version__package__name")
 
 
 @admin.register(Evidence)

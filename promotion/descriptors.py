@@ -15,13 +15,21 @@ def download_path(version: Version) -> str:
     )
 
 
+def image_address(version: Version) -> str:
+    """The image by its digest alone. The tag stands beside it: several image tools refuse a name
+    that has both."""
+    name, _, digest = version.image.rpartition("@")
+    folder, slash, last = name.rpartition("/")
+    return f"{folder}{slash}{last.partition(':')[0]}@{digest}"
+
+
 def descriptor(version: Version, *, signed: bool = False) -> dict[str, str]:
     """The descriptor with exactly the keys that Flow documents."""
     if version.bundle is None:
         return {
             "artifact": version.package.name,
             "type": "dockerImage",
-            "dockerUrl": version.image,
+            "dockerUrl": image_address(version),
             "dockerTag": version.image_tag,
         }
     path = download_path(version)

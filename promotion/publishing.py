@@ -19,11 +19,11 @@ from pipelines.canonical import (
     image_manifest,
 )
 from pipelines.errors import Invalid, NameTaken, NotFound, TooLarge, WrongState
-from pipelines.models import Artifact, ExecutionState, Run
+from pipelines.models import Artifact, ExecutionState, Run, ServiceConnection
 from pipelines.models.artifact import ArtifactType
 from pipelines.models.pipeline import check_slug
 from pipelines.states import move
-from promotion import rules
+from promotion import images, registries, rules
 from promotion.errors import NotValidated, Recalled, VersionExists
 from promotion.ledger.append import About, append
 from promotion.models import (
@@ -70,12 +70,19 @@ def named(version: Version) -> dict[str, str]:
 
 
 def create_repository(
-    name: str, *, by: User, kind: str = RepositoryKind.GENERIC, description: str = ""
+    name: str,
+    *,
+    by: User,
+    kind: str = RepositoryKind.GENERIC,
+    description: str = "",
+    registry: str = "",
+    connection: ServiceConnection | None = None,
 ) -> Repository:
     rules.require(by, "repository.create")
     _check_name(name, "a repository")
     if kind not in RepositoryKind.values:
         raise Invalid(f"A repository's kind is one of: {', '.join(RepositoryKind.values)}.")
+    address = registries.check(kind, registry, connection, by=by)
     try:
         with transaction.atomic():
             now = timezone.now()
@@ -89,6 +96,7 @@ def create_repository(
                 about=About(repository=name),
                 data={"repository": name, "kind": kind},
             )
+            registries.bind(repository, address, connection, by=by)
     except IntegrityError as error:
         raise NameTaken(f"There is a repository “{name}” already.") from error
     return repository
@@ -118,6 +126,7 @@ def publish(
     _require_succeeded(artifact.run)
     _require_current(artifact)
     manifest = manifest_of(artifact)
+    looked_up = _looked_up(repository, package_name, version_name, artifact)
     try:
         with transaction.atomic():
             package, _ = Package.objects.get_or_create(
@@ -125,7 +134,9 @@ def publish(
                 name=package_name,
                 defaults={"created_at": timezone.now()},
             )
-            version = _seal(package, version_name, artifact, manifest, by=by, notes=notes)
+            version = _seal(
+                package, version_name, artifact, manifest, looked_up, by=by, notes=notes
+            )
     except IntegrityError as error:
         existing = _existing(repository, package_name, version_name)
         if existing.state == VersionState.RECALLED or existing.manifest_digest != digest(manifest):
@@ -138,6 +149,19 @@ def publish(
             ) from error
         return Published(existing, is_new=False)
     return Published(version, is_new=True)
+
+
+def _looked_up(
+    repository: Repository, package: str, version: str, artifact: Artifact
+) -> images.LookedUp | None:
+    """What the registry says of an image that becomes a new version. Asked before the transaction:
+    nothing waits for another machine with the database locked."""
+    named = Version.objects.filter(
+        package__repository=repository, package__name=package, name=version
+    )
+    if not artifact.image or named.exists():
+        return None
+    return images.look_up(repository, artifact.image, artifact.image_tag)
 
 
 def _require_succeeded(run: Run) -> None:
@@ -169,7 +193,14 @@ def manifest_of(artifact: Artifact) -> bytes:
 
 
 def _seal(
-    package: Package, name: str, artifact: Artifact, manifest: bytes, *, by: User, notes: str
+    package: Package,
+    name: str,
+    artifact: Artifact,
+    manifest: bytes,
+    looked_up: images.LookedUp | None,
+    *,
+    by: User,
+    notes: str,
 ) -> Version:
     now = timezone.now()
     files = list(artifact.files.all())
@@ -197,6 +228,7 @@ def _seal(
         )
         for file in files
     )
+    details = images.keep(version, looked_up) if looked_up else None
     append(
         "version.published",
         by=by,
@@ -206,6 +238,7 @@ def _seal(
             **named(version),
             "bundle": version.bundle_id,
             "provenance": version.provenance,
+            **({"image_details": details.digest} if details else {}),
         },
     )
     return version

@@ -9,6 +9,7 @@ ALLOWED: Mapping[str, frozenset[Role]] = {
     "view": ANY_ROLE,
     "history.view": frozenset({Role.DEVELOPER, Role.RELEASE_MANAGER, Role.AUDITOR, Role.OPERATOR}),
     "repository.create": frozenset({Role.DEVELOPER, Role.RELEASE_MANAGER, Role.OPERATOR}),
+    "image.look": frozenset({Role.DEVELOPER, Role.RELEASE_MANAGER, Role.OPERATOR}),
     "version.publish": frozenset({Role.DEVELOPER, Role.RELEASE_MANAGER}),
     "version.recall": frozenset({Role.RELEASE_MANAGER, Role.OPERATOR}),
     "evidence.add": frozenset({Role.DEVELOPER, Role.RELEASE_MANAGER}),
@@ -25,7 +26,8 @@ ALLOWED: Mapping[str, frozenset[Role]] = {
 SAID = {
     "view": "look at this",
     "history.view": "read the history",
-    "repository.create": "create repositories",
+    "repository.create": "create repositories and set their registry",
+    "image.look": "look an image up in its registry",
     "version.publish": "publish versions",
     "version.recall": "recall versions",
     "evidence.add": "add evidence",

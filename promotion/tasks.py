@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from promotion import promoting, sweeping, uploads
+from promotion import images, promoting, sweeping, uploads
 
 
 @shared_task(name=promoting.EXECUTE, acks_late=True, time_limit=6 * 3600)
@@ -13,6 +13,11 @@ def execute(promotion_id: int) -> None:
 @shared_task(name=uploads.PUBLISH, acks_late=True, time_limit=600)
 def publish_uploads(run_id: int) -> None:
     uploads.publish_uploads(run_id)
+
+
+@shared_task(name="promotion.look_at_images", acks_late=True, time_limit=1800)
+def look_at_images() -> None:
+    images.look_where_due()
 
 
 @shared_task(name="promotion.sweep", acks_late=True, time_limit=300)

@@ -12,7 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import caller
-from pipelines import artifacts, blobs, following, logs, runners, runs
+from accounts.models import User
+from pipelines import artifacts, blobs, connections, following, logs, runners, runs
 from pipelines.api.base import ApiView, NoBody, StrictSerializer, idempotent, page, query, read
 from pipelines.api.downloads import MayDownload, download, serve
 from pipelines.api.parsers import JsonParser
@@ -31,7 +32,7 @@ from pipelines.api.schema import (
 from pipelines.api.shapes import ArtifactAnswer, RunAnswer, artifact_answer, run_answer
 from pipelines.api.uploads import StagedUpload, StagingParser, announced_digest
 from pipelines.errors import DigestMismatch, Invalid, UnknownField
-from pipelines.models import Artifact, ArtifactFile, ExecutionState, Job, Run
+from pipelines.models import Artifact, ArtifactFile, ExecutionState, Job, Run, ServiceConnection
 from pipelines.tails import Place, RawLine
 
 TAG = "Runs"
@@ -59,12 +60,16 @@ class GateBody(StrictSerializer):
 
 
 class ImageBody(StrictSerializer):
-    """An image that is in a registry: Flow's descriptor, and where in the run it was made."""
+    """An image that is in a registry: Flow's descriptor, and where in the run it was made.
+
+    A dockerUrl without a digest is looked up: openly, or with the service connection named.
+    """
 
     artifact = serializers.CharField(max_length=128)
     type = serializers.ChoiceField(["dockerImage"])
     dockerUrl = serializers.CharField(max_length=500)  # noqa: N815  # Flow's own key
     dockerTag = serializers.CharField(max_length=128, default="")  # noqa: N815  # Flow's own key
+    connection = serializers.CharField(max_length=64, required=False)
     stage = serializers.CharField(max_length=64, default="build")
     job = serializers.CharField(max_length=64, default="build")
     step = serializers.CharField(max_length=64, default="upload")
@@ -348,8 +353,18 @@ class RunArtifactsView(ApiView):
                 body["dockerUrl"],
                 body["dockerTag"],
                 by=caller(request),
+                connection=_named_connection(body.get("connection"), caller(request)),
             )
         return Response(artifact_answer(whole_artifacts().get(pk=artifact.pk)), status=201)
+
+
+def _named_connection(name: str | None, by: User) -> ServiceConnection | None:
+    if name is None:
+        return None
+    found = connections.visible_to(by).filter(name=name).first()
+    if found is None:
+        raise Invalid(f"There is no service connection “{name[:64]}” that {by.username} may use.")
+    return found
 
 
 PLACE = {"stage": "build", "job": "build", "step": "upload"}

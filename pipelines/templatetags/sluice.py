@@ -50,6 +50,12 @@ LOOKS: dict[str, Look] = {
     # Versions.
     "published": Look("Published", "success", "box"),
     "recalled": Look("Recalled", "danger", "octagon"),
+    # Images, as their registry has them now.
+    "same": Look("As published", "success", "check-circle"),
+    "moved": Look("Tag moved", "warning", "triangle"),
+    "untagged": Look("Tag removed", "warning", "triangle"),
+    "gone": Look("Image gone", "danger", "octagon"),
+    "unknown": Look("No answer", "neutral", "hourglass"),
     # Runners.
     "alive": Look("Alive", "success", "check-circle"),
     "silent": Look("Silent", "warning", "hourglass"),
@@ -100,6 +106,7 @@ STATE_GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Runners": ("alive", "silent"),
     "Versions": ("published", "recalled"),
+    "Images": ("same", "moved", "untagged", "gone", "unknown"),
     "Promotions": (
         "requested",
         "approved",

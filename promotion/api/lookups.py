@@ -55,7 +55,7 @@ def named_package(repository_name: str, name: str) -> Package:
 def whole_versions() -> "QuerySet[Version]":
     return (
         Version.objects.with_names()
-        .select_related("bundle", "replacement")
+        .select_related("bundle", "replacement", "image_details", "image_look")
         # A bundle of many files has a long one, which only its bytes take.
         .defer("bundle__recipe")
         .prefetch_related(

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from accounts.authentication import caller
 from pipelines import artifacts
-from pipelines.api.base import ApiView, StrictSerializer, idempotent, page, query, read
+from pipelines.api.base import ApiView, NoBody, StrictSerializer, idempotent, page, query, read
 from pipelines.api.downloads import MayDownload, download, serve
 from pipelines.api.schema import (
     BYTES,
@@ -25,7 +25,7 @@ from pipelines.api.schema import (
 )
 from pipelines.errors import Invalid, NotFound
 from pipelines.models import Artifact
-from promotion import descriptors, publishing, selection
+from promotion import descriptors, images, publishing, registries, selection
 from promotion.api import lookups
 from promotion.api.shapes import (
     PackageAnswer,
@@ -50,6 +50,15 @@ class RepositoryBody(StrictSerializer):
     name = serializers.CharField(max_length=64)
     kind = serializers.ChoiceField(RepositoryKind.values, default=RepositoryKind.GENERIC)
     description = serializers.CharField(max_length=500, default="", allow_blank=True)
+    registry = serializers.CharField(max_length=255, default="", allow_blank=True)
+    connection = serializers.CharField(max_length=64, default="", allow_blank=True)
+
+
+class RegistryBody(StrictSerializer):
+    """Where the images of a repository lie, and the service connection that is used to ask."""
+
+    registry = serializers.CharField(max_length=255, allow_blank=True)
+    connection = serializers.CharField(max_length=64, default="", allow_blank=True)
 
 
 class PublishBody(StrictSerializer):
@@ -87,7 +96,7 @@ class RepositoriesView(ApiView):
     @operation("List repositories", {200: page_of(RepositoryAnswer)}, tag=TAG, is_list=True)
     def get(self, request: Request) -> Response:
         query(request)
-        rows = Repository.objects.select_related("created_by")
+        rows = Repository.objects.select_related("created_by", "connection")
         return page(self, request, rows, repository_answer)
 
     @operation(
@@ -100,7 +109,9 @@ class RepositoriesView(ApiView):
     )
     @idempotent
     def post(self, request: Request) -> Response:
-        made = publishing.create_repository(by=caller(request), **read(RepositoryBody, request))
+        body = read(RepositoryBody, request)
+        connection = registries.named_connection(body.pop("connection"), by=caller(request))
+        made = publishing.create_repository(by=caller(request), connection=connection, **body)
         return Response(repository_answer(made), status=201)
 
 
@@ -108,6 +119,22 @@ class RepositoryView(ApiView):
     @operation("One repository", {200: shape(RepositoryAnswer)}, refusals=(404,), tag=TAG)
     def get(self, request: Request, repository: str) -> Response:
         query(request, is_list=False)
+        return Response(repository_answer(lookups.repository(repository)))
+
+
+class RegistryView(ApiView):
+    @operation(
+        "Say in which registry the images of a repository lie",
+        {200: shape(RepositoryAnswer)},
+        refusals=(404, 415, 422),
+        body=RegistryBody,
+        tag=TAG,
+    )
+    def put(self, request: Request, repository: str) -> Response:
+        body = read(RegistryBody, request)
+        found = lookups.repository(repository)
+        connection = registries.named_connection(body["connection"], by=caller(request))
+        registries.set_registry(found, body["registry"], by=caller(request), connection=connection)
         return Response(repository_answer(lookups.repository(repository)))
 
 
@@ -189,6 +216,20 @@ class VersionView(ApiView):
     @operation("One version", {200: shape(VersionAnswer)}, refusals=(404,), tag=TAG)
     def get(self, request: Request, repository: str, package: str, version: str) -> Response:
         query(request, is_list=False)
+        return Response(version_answer(lookups.version(repository, package, version)))
+
+
+class ImageLookView(ApiView):
+    @operation(
+        "Ask the registry now what the tag of an image names",
+        {200: shape(VersionAnswer)},
+        refusals=(404, 409, 413, 415),
+        tag=TAG,
+    )
+    def post(self, request: Request, repository: str, package: str, version: str) -> Response:
+        read(NoBody, request)
+        found = lookups.version(repository, package, version)
+        images.look_for_drift(found, by=caller(request))
         return Response(version_answer(lookups.version(repository, package, version)))
 
 

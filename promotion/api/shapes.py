@@ -8,6 +8,7 @@ from django.urls import reverse
 from pipelines import links
 from pipelines.api.shapes import timestamp
 from promotion import descriptors, plans
+from promotion.api.image_shapes import ImageAnswer, image_answer
 from promotion.models import (
     Environment,
     Evidence,
@@ -25,6 +26,8 @@ class RepositoryAnswer(TypedDict):
     name: str
     kind: str
     description: str
+    registry: str
+    connection: str | None
     created_by: str
     created_at: str | None
 
@@ -34,6 +37,8 @@ def repository_answer(repository: Repository) -> RepositoryAnswer:
         "name": repository.name,
         "kind": repository.kind,
         "description": repository.description,
+        "registry": repository.registry,
+        "connection": repository.connection.name if repository.connection else None,
         "created_by": repository.created_by.username,
         "created_at": timestamp(repository.created_at),
     }
@@ -129,6 +134,7 @@ class VersionAnswer(TypedDict):
     state: str
     manifest_digest: str
     artifact: dict[str, str]
+    image: ImageAnswer | None
     files: list[VersionFileAnswer]
     provenance: dict[str, Any]
     evidence: list[EvidenceAnswer]
@@ -153,6 +159,7 @@ def version_answer(version: Version) -> VersionAnswer:
         "state": version.state,
         "manifest_digest": version.manifest_digest,
         "artifact": descriptors.descriptor(version),
+        "image": image_answer(version),
         "files": [
             {
                 "path": file.path,

@@ -17,6 +17,11 @@ urlpatterns = [
         name="repository",
     ),
     path(
+        "repositories/<str:repository>/registry/",
+        repositories.RegistryView.as_view(),
+        name="repository-registry",
+    ),
+    path(
         "repositories/<str:repository>/packages/",
         repositories.PackagesView.as_view(),
         name="packages",
@@ -38,6 +43,7 @@ urlpatterns = [
         f"{VERSION}/files/<path:path>", repositories.VersionFileView.as_view(), name="version-file"
     ),
     path(f"{VERSION}/contents/", contents.VersionContentsView.as_view(), name="version-contents"),
+    path(f"{VERSION}/image/look/", repositories.ImageLookView.as_view(), name="version-look"),
     path(f"{VERSION}/evidence/", repositories.EvidenceView.as_view(), name="version-evidence"),
     path(f"{VERSION}/recall/", repositories.RecallView.as_view(), name="version-recall"),
     # Selections

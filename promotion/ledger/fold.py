@@ -16,8 +16,10 @@ class Folded:
     selections to the digests of what was picked and of the receipt."""
 
     repositories: dict[str, str] = field(default_factory=dict)
+    registries: dict[str, tuple[str, str | None, str]] = field(default_factory=dict)
     versions: dict[Key, str] = field(default_factory=dict)
     bundles: dict[Key, str | None] = field(default_factory=dict)
+    image_details: dict[Key, str] = field(default_factory=dict)
     recalls: set[Key] = field(default_factory=set)
     evidence: set[Key] = field(default_factory=set)
     environments: dict[str, int] = field(default_factory=dict)
@@ -57,10 +59,18 @@ def _apply(state: Folded, type_: str, actor: str, at: str, data: Mapping[str, An
     match type_:
         case "repository.created":
             state.repositories[data["repository"]] = data["kind"]
+        case "repository.registry_set":
+            state.registries.pop(data["repository"], None)
+            if data["registry"]:
+                bound = (data["registry"], data["connection"], actor)
+                state.registries[data["repository"]] = bound
         case "version.published":
             state.versions[_version(data)] = data["manifest_digest"]
             state.bundles[_version(data)] = data["bundle"]
             state.publishers[_version(data)] = (actor, at)
+            # Only images whose registry was asked have details.
+            if "image_details" in data:
+                state.image_details[_version(data)] = data["image_details"]
         case "version.recalled":
             state.recalls.add(_version(data))
         case "evidence.added":

@@ -35,6 +35,7 @@ from promotion.models import (
     Decision,
     Environment,
     Evidence,
+    ImageDetails,
     LedgerEntry,
     LedgerHead,
     Placement,
@@ -58,6 +59,7 @@ SEALED = [
     GateDecision,
     Version,
     VersionFile,
+    ImageDetails,
     Evidence,
     PolicyRevision,
     Promotion,
@@ -169,6 +171,12 @@ def _state_findings(folded: Folded) -> Iterator[str]:
     yield from _compare(
         "repository", folded.repositories, dict(Repository.objects.values_list("name", "kind"))
     )
+    bound = Repository.objects.exclude(registry="").values_list(
+        "name", "registry", "connection__name", "bound_by__username"
+    )
+    yield from _compare(
+        "registry of repository", folded.registries, {row[0]: row[1:] for row in bound}
+    )
     yield from _compare(
         "version",
         folded.versions,
@@ -184,6 +192,10 @@ def _state_findings(folded: Folded) -> Iterator[str]:
         "publisher of version",
         folded.publishers,
         {row[:3]: (row[3], timestamp(row[4])) for row in publishers},
+    )
+    details = ImageDetails.objects.values_list(*version, "digest")
+    yield from _compare(
+        "image details of version", folded.image_details, {row[:3]: row[3] for row in details}
     )
     recalled = Version.objects.filter(state=VersionState.RECALLED).values_list(*names)
     yield from _compare_sets("recall", folded.recalls, set(recalled))
@@ -319,6 +331,9 @@ def _text_findings() -> Iterator[str]:
     for evidence in Evidence.objects.iterator(chunk_size=500):
         if digest(evidence.payload.encode()) != evidence.digest:
             yield f"evidence {evidence.pk}: its payload does not have its digest"
+    for each in ImageDetails.objects.select_related("version__package__repository").iterator(500):
+        if digest(each.details.encode()) != each.digest:
+            yield f"image details of version {each.version}: they do not have their digest"
 
 
 # ---- 5 -----------------------------------------------------------------------------------------

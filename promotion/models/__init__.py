@@ -2,6 +2,7 @@
 
 from promotion.models.environment import Environment
 from promotion.models.evidence import Evidence
+from promotion.models.image import ImageDetails, ImageLook, LookState
 from promotion.models.ledger import LedgerEntry, LedgerHead
 from promotion.models.placement import Placement
 from promotion.models.policy import PolicyRevision
@@ -23,8 +24,11 @@ __all__ = [
     "Decision",
     "Environment",
     "Evidence",
+    "ImageDetails",
+    "ImageLook",
     "LedgerEntry",
     "LedgerHead",
+    "LookState",
     "Package",
     "Placement",
     "PolicyRevision",

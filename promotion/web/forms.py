@@ -4,7 +4,9 @@ from typing import Any
 
 from django import forms
 
-from pipelines.models import Artifact
+from accounts.models import User
+from pipelines import connections
+from pipelines.models import Artifact, ConnectionKind
 from pipelines.models.pipeline import SLUG_HELP
 from promotion.gates import Rules
 from promotion.models import Environment, Repository, RepositoryKind, Version
@@ -13,7 +15,30 @@ from promotion.models.version import VERSION_NAME_HELP
 SHORT = {"rows": 3}
 
 
-class NewRepositoryForm(forms.Form):
+class RegistryForm(forms.Form):
+    """Where images lie, and with what one asks there."""
+
+    registry = forms.CharField(
+        max_length=255,
+        required=False,
+        help_text="Only for container images: where they lie, like registry.example.com/team. "
+        "Every image is then looked up there when it is published, and again from time to time.",
+    )
+    connection = forms.ChoiceField(
+        label="Service connection",
+        required=False,
+        help_text="For a registry that does not let everybody in. It is used in your name.",
+    )
+
+    def __init__(self, user: User, data: Any = None, *, initial: Any = None) -> None:
+        super().__init__(data, initial=initial)
+        known = connections.visible_to(user).filter(kind=ConnectionKind.REGISTRY)
+        field = self.fields["connection"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [("", "None"), *((each.name, each.name) for each in known)]
+
+
+class NewRepositoryForm(RegistryForm):
     name = forms.CharField(max_length=64, help_text=SLUG_HELP)
     kind = forms.ChoiceField(
         label="What it holds",
@@ -22,6 +47,8 @@ class NewRepositoryForm(forms.Form):
         widget=forms.RadioSelect,
     )
     description = forms.CharField(max_length=500, required=False)
+
+    field_order = ("name", "kind", "description", "registry", "connection")
 
 
 class PublishForm(forms.Form):

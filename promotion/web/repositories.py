@@ -10,8 +10,8 @@ from pipelines import links
 from pipelines.errors import SluiceError
 from pipelines.web.doors import PageRequest, done, one, page, shown
 from pipelines.web.paging import in_order, newest_first
-from promotion import publishing, rules
-from promotion.models import Package, Placement, Repository, Version
+from promotion import publishing, registries, rules
+from promotion.models import Package, Placement, Repository, RepositoryKind, Version
 from promotion.web.forms import NewRepositoryForm
 
 
@@ -39,7 +39,7 @@ def repository_list(request: PageRequest) -> HttpResponse:
 @page("GET", "POST")
 def repository_new(request: PageRequest) -> HttpResponse:
     rules.require(request.user, "repository.create")
-    form = NewRepositoryForm(request.POST or None)
+    form = NewRepositoryForm(request.user, request.POST or None)
     refused = None
     if request.method == "POST" and form.is_valid():
         written = form.cleaned_data
@@ -48,6 +48,8 @@ def repository_new(request: PageRequest) -> HttpResponse:
                 written["name"],
                 kind=written["kind"],
                 description=written["description"],
+                registry=written["registry"],
+                connection=registries.named_connection(written["connection"], by=request.user),
                 by=request.user,
             )
         except SluiceError as error:
@@ -62,12 +64,18 @@ def repository_new(request: PageRequest) -> HttpResponse:
 @page("GET")
 def repository(request: PageRequest, repository: str) -> HttpResponse:
     found = one(
-        Repository.objects.select_related("created_by"),
+        Repository.objects.select_related("created_by", "connection", "bound_by"),
         f"There is no repository “{repository[:64]}”.",
         name=repository,
     )
     listed = in_order(request, packages_of(found))
-    return render(request, "promotion/repository.html", {"repository": found, "page": listed})
+    context = {
+        "repository": found,
+        "page": listed,
+        "holds_images": found.kind == RepositoryKind.DOCKER,
+        "may_set": rules.may(request.user, "repository.create"),
+    }
+    return render(request, "promotion/repository.html", context)
 
 
 def packages_of(repository: Repository) -> "QuerySet[Package]":
@@ -107,15 +115,12 @@ def package(request: PageRequest, repository: str, package: str) -> HttpResponse
         repository__name=repository,
         name=package,
     )
-    versions = (
-        found.versions.select_related("published_by", "bundle")
-        .defer("bundle__recipe")
-        .prefetch_related(
-            Prefetch(
-                "placements",
-                queryset=Placement.objects.current().select_related("environment"),
-                to_attr="placed_now",
-            )
+    rows = found.versions.select_related("published_by", "bundle", "image_look")
+    versions = rows.defer("bundle__recipe").prefetch_related(
+        Prefetch(
+            "placements",
+            queryset=Placement.objects.current().select_related("environment"),
+            to_attr="placed_now",
         )
     )
     placements = (

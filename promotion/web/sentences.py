@@ -71,6 +71,16 @@ def _repository_created(data: Data) -> Sentence:
     )
 
 
+def _registry_set(data: Data) -> Sentence:
+    repository = _link(data["repository"], "promotion:repository", data["repository"])
+    if not data["registry"]:
+        return Sentence("changed", (Part("took the registry from"), repository))
+    parts = [Part("set the registry of"), repository, Part("to"), Part(data["registry"], mono=True)]
+    if data["connection"]:
+        parts += [Part("with the connection"), Part(data["connection"], mono=True)]
+    return Sentence("changed", tuple(parts))
+
+
 def _version_published(data: Data) -> Sentence:
     parts = [Part("published"), _version(data)]
     provenance = data.get("provenance") or {}
@@ -163,6 +173,7 @@ def _selection_made(data: Data) -> Sentence:
 #: Every type of entry: how it is written, and what it is called in the filter.
 WRITERS: Mapping[str, Callable[[Data], Sentence]] = {
     "repository.created": _repository_created,
+    "repository.registry_set": _registry_set,
     "version.published": _version_published,
     "version.recalled": _version_recalled,
     "evidence.added": _evidence_added,

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.urls import reverse
 
-from promotion import plans
+from promotion import descriptors, images, plans
 from promotion.gates import GateResult
 from promotion.models import Evidence, Promotion, PromotionKind, PromotionState, Version
 
@@ -21,6 +21,16 @@ P = PromotionState
 def version_address(version: Version) -> str:
     package = version.package
     return reverse("promotion:version", args=[package.repository.name, package.name, version.name])
+
+
+def image(version: Version) -> dict[str, Any]:
+    """What is known of a version's image, as _image.html draws it."""
+    return {
+        "address": descriptors.image_address(version),
+        "tag": version.image_tag,
+        "details": images.details_of(version),
+        "look": getattr(version, "image_look", None),
+    }
 
 
 def kind_of_change(version: Version, replaced: Version | None, kind: str) -> str:

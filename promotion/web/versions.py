@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from pipelines.errors import SluiceError
 from pipelines.web.doors import PageRequest, done, one, page, require_confirmed, shown
 from pipelines.web.files import files_shown
-from promotion import publishing, rules
+from promotion import images, publishing, rules
 from promotion.models import Environment, Placement, Promotion, Version, VersionState
 from promotion.web import files, shapes
 from promotion.web.forms import RecallForm
@@ -16,6 +16,17 @@ from promotion.web.forms import RecallForm
 @page("GET")
 def version(request: PageRequest, repository: str, package: str, version: str) -> HttpResponse:
     return _shown_version(request, _version(repository, package, version))
+
+
+@page("POST")
+def look(request: PageRequest, repository: str, package: str, version: str) -> HttpResponse:
+    found = _version(repository, package, version)
+    try:
+        seen = images.look_for_drift(found, by=request.user)
+    except SluiceError as error:
+        return _shown_version(request, found, refused=error)
+    said = f"The registry was asked: {seen.get_state_display().lower()}."
+    return done(request, said, shapes.version_address(found))
 
 
 @page("POST")
@@ -51,7 +62,7 @@ def recall(request: PageRequest, repository: str, package: str, version: str) ->
 def _version(repository: str, package: str, name: str) -> Version:
     return one(
         Version.objects.with_names().select_related(
-            "bundle", "replacement", "recalled_by", "artifact"
+            "bundle", "replacement", "recalled_by", "artifact", "image_details", "image_look"
         ),
         f"There is no version {repository[:64]}/{package[:64]} {name[:128]}.",
         package__repository__name=repository,
@@ -87,6 +98,8 @@ def _shown_version(
         "selections": version.selections.select_related("by", "environment")[:50],
         "may_request": is_published and rules.may(request.user, "promotion.request"),
         "environments": Environment.objects.all(),
+        "image": shapes.image(version) if version.image else None,
+        "may_look": rules.may(request.user, "image.look"),
         "may_recall": may_recall,
         "recall_form": (form or RecallForm(version)) if may_recall else None,
     }

@@ -190,6 +190,14 @@ CALLS = [
     Call("GET", "/api/v1/repositories/", 200),
     Call("POST", "/api/v1/repositories/", 201, WRITERS | {"admin"}, {"name": "tools"}),
     Call("GET", "/api/v1/repositories/{repository}/", 200),
+    Call(
+        "PUT",
+        "/api/v1/repositories/{repository}/registry/",
+        200,
+        WRITERS | {"admin"},
+        {"registry": "registry.example/team", "connection": ""},
+        instead={"repository": "images"},
+    ),
     Call("GET", "/api/v1/repositories/{repository}/packages/", 200),
     Call("GET", PACKAGE, 200),
     Call("GET", PACKAGE + "resolve/", 200, query="?environment=staging"),
@@ -213,6 +221,13 @@ CALLS = [
         201,
         WRITERS,
         {"predicate_type": "tests", "result": "passed", "payload": {"passed": 7}},
+    ),
+    Call(
+        "POST",
+        VERSION + "image/look/",
+        200,
+        WRITERS | {"admin"},
+        instead={"repository": "images", "package": "web"},
     ),
     Call("POST", VERSION + "recall/", 200, MANAGERS | {"admin"}, {"reason": "It loses data."}),
     # Selections

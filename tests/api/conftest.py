@@ -13,7 +13,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from accounts.models import User
 from pipelines import artifacts, blobs, connections, hooks, receiving, runners, runs
 from pipelines.models import Artifact, ExecutionState, Run, ServiceConnection, Upload
-from promotion import publishing, selection
+from promotion import publishing, registries, selection
 from promotion.models import Promotion, PromotionState, Selection, Version
 from tests.api.caller import Api, token_for
 from tests.cast import Site, external_run, make_pipeline, make_site, work_off
@@ -120,6 +120,8 @@ class Things:
             "group": "web",
             "machine": "web1",
             "published": self.version.artifact_id,
+            "images": "images",
+            "web": "web",
         }
 
 
@@ -144,6 +146,9 @@ def make_things() -> Things:
     place = artifacts.Place("build", "build", "push")
     image = artifacts.report_image(images, place, "web", IMAGE, "", by=cast.ada)
     runs.finish(images, ExecutionState.SUCCEEDED, by=cast.ada)
+    docker = publishing.create_repository("images", by=cast.ada, kind="docker")
+    publishing.publish(docker, "web", "1.0.0", image, by=cast.ada)
+    registries.set_registry(docker, "registry.example/shop", by=cast.ada)
     external = external_run(cast.ada, site.pipeline)
     kept = artifacts.NamedBlob("app.txt", blobs.keep_bytes([b"of the external run"]))
     made = artifacts.report_files(

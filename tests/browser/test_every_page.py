@@ -3,10 +3,12 @@
 import tarfile
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from ipaddress import ip_network
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import Group
+from django.test import override_settings
 from django.urls import URLPattern, URLResolver, reverse
 from django.utils import timezone
 from playwright.sync_api import expect
@@ -15,13 +17,15 @@ from accounts import urls as accounts_urls
 from accounts.models import Role, User
 from pipelines import artifacts, connections, definitions, receiving, runs
 from pipelines.logs import LogWriter
-from pipelines.models import ExecutionState, Job, MachineResult, Runner, Trigger
+from pipelines.models import Artifact, ExecutionState, Job, MachineResult, Runner, Trigger
 from pipelines.web import urls as pipelines_urls
-from promotion import promoting, publishing, selection
+from promotion import images, promoting, publishing, selection
 from promotion.models import Promotion
 from promotion.web import urls as promotion_urls
 from tests.browser.conftest import Window, Windows
 from tests.cast import YAML, Site, make_artifact, make_pipeline, make_site, work_off
+from tests.parts import registry as registry_parts
+from tests.parts.multiarch import Pusher
 from tests.pipelines import hostile
 from tests.pipelines.connected import make_known_group
 from tests.pipelines.teams import NAMING
@@ -73,7 +77,8 @@ ARCHIVE = MARKED[: 4 * 512] + hostile.tar({"src/a\u202eb.c": "if admin\u202e {\n
 #: Answered by a part of a page, or only to POST.
 NO_PAGES = {
     "promotion:promotion_progress", "promotion:promotion_approve", "promotion:promotion_reject",
-    "promotion:version_recall", "promotion:promotion_withdraw", "promotion:promotion_retry",
+    "promotion:version_recall", "promotion:version_look",
+    "promotion:promotion_withdraw", "promotion:promotion_retry",
     "pipelines:run_progress",
     "pipelines:definition_check", "pipelines:revision_choose",
     "pipelines:run_retry", "pipelines:run_again",
@@ -127,6 +132,7 @@ class Shop:
         )
         bad = site.publish("0.9.0")
         publishing.recall(bad, by=cast.ben, reason="It loses data.", replacement=one)
+        self._add_image()
         self.waiting = site.request(site.staging, site.publish("2.0.0"))
         self.artifact = make_artifact(cast.ada, site.pipeline, {"a/b.txt": b"x", "c.txt": b"y"})
         packed = make_artifact(cast.ada, site.pipeline, {"app.tar": ARCHIVE}, name="packed")
@@ -153,6 +159,26 @@ class Shop:
         writer = LogWriter(Job.objects.get(run=self.gated))
         writer.write(b"\x1b[31mred\x1b[0m <b>not bold</b>\n" * 40)
         writer.flush()
+
+    def _add_image(self) -> None:
+        """An image whose tag has moved since it was published."""
+        ada = self.site.cast.ada
+        opened = override_settings(ALLOWED_NETWORKS=(ip_network("127.0.0.0/8"),))
+        with registry_parts.server() as address, opened:
+            pusher = Pusher(address, "shop/web")
+            image = pusher.multiarch("1.0")
+            pusher.cosign(image.digest)
+            run = runs.report(self.site.pipeline, by=ada)
+            place = artifacts.Place("build", "build", "push")
+            made = artifacts.report_image(run, place, "web", f"{image.name}:1.0", "", by=ada)
+            runs.finish(run, ExecutionState.SUCCEEDED, by=ada)
+            docker = publishing.create_repository(
+                "images", by=ada, kind="docker", registry=f"{address}/shop"
+            )
+            artifact = Artifact.objects.get(pk=made.pk)
+            version = publishing.publish(docker, "web", "1.0.0", artifact, by=ada).version
+            pusher.multiarch("1.0")
+            images.look_for_drift(version, by=ada)
 
     def _deployed(self) -> list[object]:
         """A job that got to one of its two machines, and what its address names."""
@@ -212,6 +238,7 @@ class Shop:
             "promotion:repository_list": [],
             "promotion:repository_new": [],
             "promotion:repository": ["apps"],
+            "promotion:repository_registry": ["images"],
             "promotion:package": [*app],
             "promotion:version": [*app, "1.1.0"],
             "promotion:version_file": [*app, "1.1.0", "notes.txt"],
@@ -259,6 +286,8 @@ class Shop:
             "a member of an archive": f"{self.archive}?member=4",
             "an archive without what was sought": f"{self.archive}?files=no-such-path",
             "a completed promotion": reverse("promotion:promotion", args=[self._completed]),
+            "an image": reverse("promotion:version", args=["images", "web", "1.0.0"]),
+            "a repository of images": reverse("promotion:repository", args=["images"]),
             "a recalled version": reverse("promotion:version", args=[*app, "0.9.0"]),
             "a job that deploys": reverse("pipelines:job", args=self._deploys),
             "a running run": reverse("pipelines:run", args=["app", self._queued]),

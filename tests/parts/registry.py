@@ -80,9 +80,9 @@ def server_with_tokens() -> Iterator[TokenServer]:
             pair = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
             if asked.headers.get("authorization") != f"Basic {pair}":
                 return answer(handler, 401, b"{}")
-            scope = parse_qs(urlsplit(asked.path).query).get("scope", [""])[0]
-            scopes.append(scope)
-            token = _token(certificate, key, scope)
+            wanted = parse_qs(urlsplit(asked.path).query).get("scope", [""])
+            scopes.extend(wanted)
+            token = _token(certificate, key, *wanted)
             return answer(handler, 200, json.dumps({"token": token}).encode())
 
         with serve(give, host="127.0.0.2") as tokens:
@@ -136,12 +136,14 @@ def _is_ready(process: "subprocess.Popen[bytes]", address: str) -> bool:
 
 
 # ---- Tokens --------------------------------------------------------------------------------------
-def _token(certificate: Path, key: Path, scope: str) -> str:
-    """A JSON Web Token that lets its bearer do what `scope` names, signed as the registry asks."""
-    kind, _, rest = scope.partition(":")
-    name, _, actions = rest.rpartition(":")
+def _token(certificate: Path, key: Path, *scopes: str) -> str:
+    """A JSON Web Token that lets its bearer do what `scopes` name, signed as the registry asks."""
+    access = []
+    for scope in filter(None, scopes):
+        kind, _, rest = scope.partition(":")
+        name, _, actions = rest.rpartition(":")
+        access.append({"type": kind, "name": name, "actions": actions.split(",")})
     now = int(time.time())
-    access = [{"type": kind, "name": name, "actions": actions.split(",")}] if scope else []
     claims = {
         "iss": ISSUER,
         "sub": USER,

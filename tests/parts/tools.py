@@ -5,13 +5,14 @@ python -m tests.parts.tools
 
 import sys
 
-from tests.parts import buildah, git_server, kubectl, nginx, registry, s3, strace
+from tests.parts import buildah, git_server, kubectl, nginx, registry, s3, skopeo, strace
 from tests.parts.programs import Missing
 
 PARTS = {
     "git's HTTP server": git_server,
     "docker-registry": registry,
     "buildah": buildah,
+    "skopeo": skopeo,
     "kubectl": kubectl,
     "weed, which speaks S3": s3,
     "strace": strace,

@@ -1,14 +1,18 @@
 """A site on which everything has happened once, for `verify` to check and for seals to keep."""
 
+from ipaddress import ip_network
+
 from django.conf import settings
+from django.test import override_settings
 
 from accounts.models import Role, User
 from pipelines import artifacts, runs
 from pipelines.models import Artifact, ExecutionState
-from promotion import policies, promoting, publishing, selection, sweeping, uploads
+from promotion import images, policies, promoting, publishing, selection, sweeping, uploads
 from promotion.models import Promotion, PromotionState, Version
 from promotion.selection import Query
 from tests.cast import Site, external_run, token_of, work_off
+from tests.parts import registry as parts
 from tests.pipelines.working import job, upload, worked, yaml
 from tests.sealed import unsealed
 
@@ -26,6 +30,7 @@ def fill(site: Site) -> Site:
         one, by=cast.ada, predicate_type="test", result="passed", payload={"passed": 10}
     )
     image = _publish_image(site)
+    _publish_out_of_a_registry(site)
     _publish_from_a_pipeline(site)
     for environment in (site.staging, site.production):
         site.promote(environment, one)
@@ -46,19 +51,37 @@ def fill(site: Site) -> Site:
 
 
 def _publish_image(site: Site) -> Version:
+    docker = publishing.create_repository("images", by=site.cast.ada, kind="docker")
+    artifact = _image(site, f"registry.example.com/app:1.0@sha256:{'a' * 64}")
+    return publishing.publish(docker, "app", "1.0.0", artifact, by=site.cast.ada).version
+
+
+def _publish_out_of_a_registry(site: Site) -> None:
+    """An image that its registry was asked for, and whose tag has moved since."""
+    opened = override_settings(ALLOWED_NETWORKS=(ip_network("127.0.0.0/8"),))
+    with parts.server() as address, opened:
+        digest = parts.push_image(address, "shop/web", "1.0", content=b"one")
+        shop = publishing.create_repository(
+            "shop", by=site.cast.ada, kind="docker", registry=f"{address}/shop"
+        )
+        artifact = _image(site, f"{address}/shop/web:1.0@{digest}")
+        version = publishing.publish(shop, "web", "1.0.0", artifact, by=site.cast.ada).version
+        parts.push_image(address, "shop/web", "1.0", content=b"two")
+        assert images.look_for_drift(version, by=site.cast.ada).has_drifted
+
+
+def _image(site: Site, name: str) -> Artifact:
     run = external_run(site.cast.ada, site.pipeline)
     artifact = artifacts.report_image(
         run,
         artifacts.Place("build", "build", "push"),
         "image",
-        f"registry.example.com/app:1.0@sha256:{'a' * 64}",
+        name,
         "",
         by=site.cast.ada,
     )
     runs.finish(run, ExecutionState.SUCCEEDED, by=site.cast.ada)
-    images = publishing.create_repository("images", by=site.cast.ada, kind="docker")
-    found = Artifact.objects.get(pk=artifact.pk)
-    return publishing.publish(images, "app", "1.0.0", found, by=site.cast.ada).version
+    return Artifact.objects.get(pk=artifact.pk)
 
 
 def _publish_from_a_pipeline(site: Site) -> None:
