@@ -124,7 +124,7 @@ def remove(connection: ServiceConnection, *, by: User) -> None:
         try:
             locked.delete()
         except ProtectedError as error:
-            users = sorted(str(each) for each in error.protected_objects)
+            users = sorted(f"{each._meta.verbose_name} {each}" for each in error.protected_objects)
             raise WrongState(
                 f"{locked.name} is still used by {', '.join(users[:10])}. Give them another "
                 "connection first.",
@@ -220,10 +220,16 @@ def require_usable(connection: ServiceConnection, kind: str, *, by: User) -> Non
 
 
 @sensitive_variables()
-def open_as(connection: ServiceConnection, kind: str, *, bound_by: User) -> Opened:
-    """The connection for what `bound_by` bound it to, who must be allowed to use it to this day."""
+def open_as(
+    connection: ServiceConnection, kind: str, *, bound_by: User, noted: bool = True
+) -> Opened:
+    """The connection for what `bound_by` bound it to, who must be allowed to use it to this day.
+
+    It is noted when it was last used, unless by a check that writes nothing at all.
+    """
     require_usable(connection, kind, by=bound_by)
-    ServiceConnection.objects.filter(pk=connection.pk).update(last_used_at=timezone.now())
+    if noted:
+        ServiceConnection.objects.filter(pk=connection.pk).update(last_used_at=timezone.now())
     return _opened(connection)
 
 
@@ -258,7 +264,7 @@ def _require_use(
         )
 
 
-def require_host(opened: Opened, address: str) -> None:
+def require_host(opened: Opened | ServiceConnection, address: str) -> None:
     """Refuse unless `address`, a URL or a host, is where the connection's secret may be sent."""
     try:
         fits = is_same_host(opened.host, address)

@@ -1,13 +1,36 @@
-"""Where a service connection is used: the pipelines whose current revision names it."""
+"""Where a service connection is used: the pipelines whose current revision names it, and what else
+of the site it is bound to. Other apps register what they bind."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from pipelines.flow.document import Definition, Value, walk_strings
 from pipelines.flow.parser import parse
-from pipelines.models import Pipeline
+from pipelines.models import Pipeline, ServiceConnection
 
 #: Fields that name a connection, in sources, steps and components alike.
 FIELDS = frozenset({"serviceConnection", "kubernetesCluster"})
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a connection is bound to: `noun` says what that is, `url` is the page of it."""
+
+    noun: str
+    name: str
+    url: str
+
+
+_finders: list[Callable[[ServiceConnection], Iterable[Use]]] = []
+
+
+def register(find: Callable[[ServiceConnection], Iterable[Use]]) -> None:
+    _finders.append(find)
+
+
+def uses_of(connection: ServiceConnection) -> list[Use]:
+    """What cannot do without the connection; as long as there is such, it cannot be removed."""
+    return [use for find in _finders for use in find(connection)]
 
 
 def pipelines_naming(connection: str) -> list[Pipeline]:

@@ -1,5 +1,7 @@
 """Versions as Flow describes the artifacts of its package repositories."""
 
+from dataclasses import dataclass
+
 from django.urls import reverse
 
 from pipelines import links
@@ -23,14 +25,25 @@ def image_address(version: Version) -> str:
     return f"{folder}{slash}{last.partition(':')[0]}@{digest}"
 
 
-def descriptor(version: Version, *, signed: bool = False) -> dict[str, str]:
-    """The descriptor with exactly the keys that Flow documents."""
+@dataclass(frozen=True, slots=True)
+class PlacedImage:
+    """The image as an environment has it in a registry of its own."""
+
+    pinned: str
+    tag: str
+
+
+def descriptor(
+    version: Version, *, signed: bool = False, placed: PlacedImage | None = None
+) -> dict[str, str]:
+    """The descriptor with exactly the keys that Flow documents; of the image that is `placed`,
+    where an environment was asked that has its own."""
     if version.bundle is None:
         return {
             "artifact": version.package.name,
             "type": "dockerImage",
-            "dockerUrl": image_address(version),
-            "dockerTag": version.image_tag,
+            "dockerUrl": placed.pinned if placed else image_address(version),
+            "dockerTag": placed.tag if placed else version.image_tag,
         }
     path = download_path(version)
     return {
@@ -43,10 +56,12 @@ def descriptor(version: Version, *, signed: bool = False) -> dict[str, str]:
     }
 
 
-def properties(version: Version, *, signed: bool = False) -> dict[str, str]:
+def properties(
+    version: Version, *, signed: bool = False, placed: PlacedImage | None = None
+) -> dict[str, str]:
     """All that a reference can ask of a version: the descriptor, and its digests."""
     known = {
-        **descriptor(version, signed=signed),
+        **descriptor(version, signed=signed, placed=placed),
         "version": version.name,
         "digest": version.manifest_digest,
     }

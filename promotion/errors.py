@@ -54,6 +54,11 @@ class GateClosed(Conflict):
         )
 
 
+class NotCarried(Conflict):
+    code = "not_carried"
+    title = "The bytes did not arrive where the environment keeps its own"
+
+
 class AlreadyPlaced(Conflict):
     code = "already_placed"
     title = "The environment has this version already"

@@ -10,8 +10,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from pipelines import blobs
+from pipelines.canonical import timestamp
 from pipelines.errors import Invalid
+from promotion.carrying import Carried
 from promotion.models import Environment, Placement, Promotion, Version
+from promotion.publishing import named
 
 
 def read_back(promotion: Promotion, *, alive: Callable[[], None]) -> None:
@@ -48,8 +51,10 @@ class _Pulse:
             self._alive()
 
 
-def place(environment: Environment, version: Version, promotion: Promotion) -> Placement:
-    """End the package's current placement and begin that of `version`.
+def place(
+    environment: Environment, version: Version, promotion: Promotion, carried: Carried
+) -> Placement:
+    """End the package's current placement and begin that of `version`, which lies at `carried`.
 
     The caller holds the lock on the environment's row.
     """
@@ -64,6 +69,19 @@ def place(environment: Environment, version: Version, promotion: Promotion) -> P
         environment=environment,
         version=version,
         promotion=promotion,
+        image=carried.image,
+        storage=carried.storage,
         since=since,
         recorded_at=now,
     )
+
+
+def named_placement(placement: Placement) -> dict[str, str]:
+    """How the ledger names a placement: what is placed, since when, and where its bytes are when
+    not with ours."""
+    named_bytes = {"image": placement.image, "storage": placement.storage}
+    return {
+        **named(placement.version),
+        **{key: where for key, where in named_bytes.items() if where},
+        "since": timestamp(placement.since),
+    }

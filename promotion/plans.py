@@ -11,7 +11,7 @@ from typing import Any
 from accounts.models import User
 from pipelines.canonical import canonical, digest
 from pipelines.errors import Invalid, NotFound
-from promotion import gates, rules
+from promotion import gates, rules, targets
 from promotion.gates import Facts, GateResult, GivenApproval, ItemFacts
 from promotion.ledger.append import NOTHING, About
 from promotion.models import (
@@ -62,7 +62,7 @@ def plan(
     ordered = sorted(versions, key=lambda each: (each.package.repository.name, each.package.name))
     items = tuple((version, current.get(version.package_id)) for version in ordered)
     policy = current_policy(environment)
-    content = {
+    content: dict[str, Any] = {
         "environment": environment.name,
         "kind": str(kind),
         "policy": {"revision": policy.number, "digest": policy.digest},
@@ -79,6 +79,9 @@ def plan(
             for version, replaced in items
         ],
     }
+    if target := targets.of(environment).as_json():
+        # Left out where none is named, so that plans have the digests that they always had.
+        content["target"] = target
     text = canonical(content)
     return Plan(environment, str(kind), content, text.decode(), digest(text), items)
 
@@ -193,7 +196,7 @@ def replan(promotion: Promotion) -> Plan:
     versions = [
         item.version for item in promotion.items.select_related("version__package__repository")
     ]
-    environment = Environment.objects.select_related("policy").get(pk=promotion.environment_id)
+    environment = Environment.objects.with_names().get(pk=promotion.environment_id)
     return plan(environment, versions, kind=promotion.kind)
 
 
@@ -203,6 +206,8 @@ def what_changed(promotion: Promotion, planned: Plan) -> str:
     parts = []
     if before["policy"] != after["policy"]:
         parts.append("the environment's policy")
+    if before.get("target") != after.get("target"):
+        parts.append(f"where {planned.environment.name} keeps its own bytes")
     for old, new in zip(before["items"], after["items"], strict=True):
         name = f"{new['repository']}/{new['package']}"
         if old["replaces"] != new["replaces"]:

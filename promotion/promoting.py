@@ -6,8 +6,9 @@ the plan that people saw, the promotion goes stale and nothing moves.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -15,11 +16,11 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import User
-from pipelines.canonical import timestamp
-from pipelines.errors import AlreadyDecided, Invalid, WrongState
+from pipelines.errors import AlreadyDecided, SluiceError, WrongState
 from pipelines.queue import nudge
 from pipelines.states import move
-from promotion import gates, placing, plans, rules
+from promotion import carrying, gates, placing, plans, rules
+from promotion.carrying import HERE, Carried
 from promotion.errors import (
     AlreadyPlaced,
     GateClosed,
@@ -40,7 +41,7 @@ from promotion.models import (
     Version,
 )
 from promotion.policies import current_policy, rules_of
-from promotion.publishing import named, require_not_recalled
+from promotion.publishing import require_not_recalled
 
 log = logging.getLogger(__name__)
 
@@ -270,7 +271,7 @@ def retry(promotion: Promotion, *, by: User) -> Promotion:
             why = f"Promotion {locked.pk} is {locked.state}; only a failed one is retried."
             raise WrongState(why, current=locked.state)
         now = timezone.now()
-        move(locked, P.APPROVED, reason="", attempt=0, finished_at=None)
+        move(locked, P.APPROVED, reason="", attempt=0, progress=None, finished_at=None)
         append(
             "promotion.retried",
             by=by,
@@ -290,13 +291,16 @@ def execute(promotion_id: int) -> None:
     if promotion is None:
         return
     try:
+        # Not one byte leaves for production before it is known that it still may.
+        planned, _ = _as_approved(promotion)
         placing.read_back(promotion, alive=lambda: _renew(promotion))
-        _place(promotion)
-    except (GateClosed, PlanChanged, Invalid) as refusal:
-        to = P.STALE if isinstance(refusal, PlanChanged) else P.FAILED
-        _give_up(promotion, to, refusal.detail)
+        carried = carrying.carry(planned, say=lambda said: _renew(promotion, progress=said))
+        _place(promotion, carried)
     except WrongState:
         return  # Another worker took over after the lease had passed.
+    except SluiceError as refusal:
+        to = P.STALE if isinstance(refusal, PlanChanged) else P.FAILED
+        _give_up(promotion, to, refusal.detail)
     except Exception as broken:
         # Whatever broke, it is said now and truthfully, not after three leases as a dead worker.
         log.exception("%s broke", promotion)
@@ -318,13 +322,25 @@ def _claim(promotion_id: int) -> Promotion | None:
         return None
 
 
-def _renew(promotion: Promotion) -> None:
-    Promotion.objects.filter(pk=promotion.pk, state=P.EXECUTING, attempt=promotion.attempt).update(
-        lease_until=timezone.now() + settings.LEASE
-    )
+def _renew(promotion: Promotion, **changes: Any) -> None:
+    """Hold on to the promotion; WrongState once somebody else does."""
+    ours = Promotion.objects.filter(pk=promotion.pk, state=P.EXECUTING, attempt=promotion.attempt)
+    if not ours.update(lease_until=timezone.now() + settings.LEASE, **changes):
+        raise WrongState(f"Another worker has taken over {promotion}.")
 
 
-def _place(promotion: Promotion) -> None:
+def _as_approved(promotion: Promotion) -> tuple[plans.Plan, tuple[GateResult, ...]]:
+    """The plan and its open gates; refused when it is another plan now, or a gate has closed."""
+    planned = plans.replan(promotion)
+    if planned.digest != promotion.plan_digest:
+        raise PlanChanged(plans.what_changed(promotion, planned), current=planned.digest)
+    opened = plans.current_gates(promotion, planned)
+    if closed := gates.closed(opened):
+        raise GateClosed.by(closed)
+    return planned, opened
+
+
+def _place(promotion: Promotion, carried: Mapping[int, Carried]) -> None:
     """Place all items and end the promotion, in one transaction."""
     with transaction.atomic():
         # Promotions to one environment take turns here, so each sees what the last one placed.
@@ -332,12 +348,7 @@ def _place(promotion: Promotion) -> None:
         Promotion.objects.locked().get(pk=promotion.pk)
         # A recall or other evidence comes wholly before what is decided here, or wholly after it.
         lock()
-        planned = plans.replan(promotion)
-        if planned.digest != promotion.plan_digest:
-            raise PlanChanged(plans.what_changed(promotion, planned), current=planned.digest)
-        opened = plans.current_gates(promotion, planned)
-        if closed := gates.closed(opened):
-            raise GateClosed.by(closed)
+        planned, opened = _as_approved(promotion)
         now = timezone.now()
         move(
             promotion,
@@ -345,9 +356,13 @@ def _place(promotion: Promotion) -> None:
             only={"attempt": promotion.attempt},
             finished_at=now,
             lease_until=None,
+            progress=None,
             gates=[gate.as_json() for gate in opened],
         )
-        placed = [placing.place(environment, version, promotion) for version, _ in planned.items]
+        placed = [
+            placing.place(environment, version, promotion, carried.get(version.pk, HERE))
+            for version, _ in planned.items
+        ]
         append(
             "promotion.completed",
             by=None,
@@ -355,9 +370,7 @@ def _place(promotion: Promotion) -> None:
             about=plans.about(planned),
             data={
                 **plans.named_promotion(promotion),
-                "placed": [
-                    {**named(each.version), "since": timestamp(each.since)} for each in placed
-                ],
+                "placed": [placing.named_placement(each) for each in placed],
                 "gates": [gate.as_json() for gate in opened],
             },
         )

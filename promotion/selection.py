@@ -16,7 +16,8 @@ from django.utils import timezone
 from accounts.models import User
 from pipelines.canonical import canonical, digest, timestamp
 from pipelines.errors import Invalid, NotFound
-from promotion import rules, signing
+from promotion import images, rules, signing
+from promotion.descriptors import PlacedImage
 from promotion.errors import NoEligibleVersion, NotPromoted
 from promotion.ledger import append as ledger
 from promotion.models import (
@@ -69,6 +70,7 @@ class Resolved:
     environment: Environment | None
     rule: str
     considered: tuple[Considered, ...]
+    placed: PlacedImage | None = None
 
     def explanation(self, ledger_size: int) -> dict[str, Any]:
         return {
@@ -115,6 +117,7 @@ def select(package: Package, query: Query, *, by: User, consumer: str = "") -> S
                 **named(version),
                 "explanation": resolved.explanation(size),
                 "ledger_size": size,
+                **_placed_image(resolved.placed),
             }
         )
         selection = Selection.objects.create(
@@ -155,6 +158,18 @@ def receipt(selection: Selection) -> dict[str, Any]:
     }
 
 
+def placed_image(answered: Mapping[str, Any]) -> PlacedImage | None:
+    """The image that a receipt, or a pin made of one, was given out with."""
+    if "image" not in answered:
+        return None
+    return PlacedImage(answered["image"], answered["image_tag"])
+
+
+def _placed_image(placed: PlacedImage | None) -> dict[str, str]:
+    """Left out where the environment has none of its own, as in receipts of all times."""
+    return {"image": placed.pinned, "image_tag": placed.tag} if placed else {}
+
+
 def _names(version: Version) -> tuple[str, str]:
     found = about(version)
     return found.repository, found.package
@@ -189,7 +204,8 @@ def _placed(package: Package, query: Query) -> Resolved:
             f"{environment.name} has {package} {version.name}, but {why}.",
             considered=[Considered(version.name, why).as_json()],
         )
-    return Resolved(version, environment, rule, (Considered(version.name, ""),))
+    own = PlacedImage(placement.image, images.tag_of(version)) if placement.image else None
+    return Resolved(version, environment, rule, (Considered(version.name, ""),), own)
 
 
 def _exact(package: Package, name: str) -> Resolved:

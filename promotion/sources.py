@@ -36,6 +36,11 @@ class PackagesSource:
         query = _query(fields, asked)
         picked = selection.select(package, query, by=run.started_by, consumer=str(run))
         version = Version.objects.with_names().select_related("bundle").get(pk=picked.version_id)
+        answered = selection.receipt(picked)
+        # What the environment has in a registry of its own is what is deployed from it.
+        own: dict[str, Any] = {
+            key: answered[key] for key in ("image", "image_tag") if key in answered
+        }
         return {
             "type": source.type,
             "repository": package.repository.name,
@@ -43,7 +48,8 @@ class PackagesSource:
             "version": version.name,
             "manifest_digest": version.manifest_digest,
             "selection": picked.pk,
-            "why": selection.receipt(picked)["explanation"]["rule"],
+            "why": answered["explanation"]["rule"],
+            **own,
         }
 
     def fetch(self, fetch: sources.Fetch) -> None:
@@ -52,7 +58,8 @@ class PackagesSource:
         if version.manifest_digest != pinned["manifest_digest"]:
             raise Invalid(f"{version} is not the version that was pinned.")
         if version.bundle is None:
-            say(f"{version}: image {version.image}, pulled by the steps that use it")
+            image = pinned.get("image", version.image)
+            say(f"{version}: image {image}, pulled by the steps that use it")
             return
         say(f"{version} ({pinned['why']}), {version.bundle_name}, {version.bundle.size} bytes")
         blobs.copy_to(version.bundle, fetch.folder / version.bundle_name)
@@ -68,7 +75,9 @@ class PackagesSource:
         )
 
     def properties(self, pinned: Mapping[str, Any]) -> dict[str, str]:
-        return descriptors.properties(_version(pinned), signed=True)
+        return descriptors.properties(
+            _version(pinned), signed=True, placed=selection.placed_image(pinned)
+        )
 
 
 def _query(fields: Mapping[str, str], asked: Mapping[str, Any]) -> selection.Query:

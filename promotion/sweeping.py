@@ -19,7 +19,9 @@ def sweep() -> None:
     waiting = Promotion.objects.filter(state__in=[P.REQUESTED, P.APPROVED])
     for promotion in waiting.filter(expires_at__lt=now):
         promoting.expire(promotion)
-    outdated = ~Q(policy=F("environment__policy"))
+    outdated = ~Q(policy=F("environment__policy")) | Q(
+        requested_at__lt=F("environment__target_set_at")
+    )
     approved_by_some = Q(state=P.REQUESTED, approvals__decision=Decision.APPROVE)
     for promotion in waiting.filter(outdated | approved_by_some).distinct():
         promoting.reconsider(promotion)

@@ -169,6 +169,7 @@ def _shown_connection(
         ],
         "who_changes": _who_changes(connection),
         "pipelines": naming[:SHOWN_PIPELINES],
+        "uses": usage.uses_of(connection),
         "more_pipelines": max(len(naming) - SHOWN_PIPELINES, 0),
         "breaks": _breaks([pipeline.slug for pipeline in naming]),
         "shared_with": sorted(team.name for team in connection.shared_with.all()),

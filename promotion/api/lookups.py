@@ -8,7 +8,10 @@ from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 from django.shortcuts import get_object_or_404
 from django.utils.dateparse import parse_date, parse_datetime
 
+from accounts.models import User
+from pipelines import connections
 from pipelines.errors import Invalid, NotFound
+from pipelines.models import ServiceConnection
 from promotion.models import (
     Environment,
     Package,
@@ -96,14 +99,27 @@ def named_version(item: Mapping[str, Any]) -> Version:
 
 def environment(name: str) -> Environment:
     return get_object_or_404(
-        Environment.objects.select_related("policy__environment", "policy__created_by"), name=name
+        Environment.objects.with_names().select_related(
+            "policy__environment", "policy__created_by"
+        ),
+        name=name,
     )
 
 
 def named_environment(name: str) -> Environment:
-    found = Environment.objects.select_related("policy").filter(name=name).first()
+    found = Environment.objects.with_names().filter(name=name).first()
     if found is None:
         raise NotFound(f"There is no environment “{name[:64]}”.")
+    return found
+
+
+def usable_connection(name: str, by: User) -> ServiceConnection | None:
+    """The connection that a body names, None for no name; as if there were none without a right."""
+    if not name:
+        return None
+    found = connections.visible_to(by).filter(name=name).first()
+    if found is None:
+        raise NotFound(f"There is no service connection “{name[:64]}” that you may use.")
     return found
 
 

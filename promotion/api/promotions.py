@@ -28,7 +28,7 @@ from pipelines.api.base import (
 )
 from pipelines.api.schema import IDEMPOTENCY, operation, page_of, shape
 from pipelines.errors import Invalid
-from promotion import plans, policies, promoting
+from promotion import environments, plans, policies, promoting
 from promotion.api import lookups
 from promotion.api.shapes import (
     EnvironmentAnswer,
@@ -37,12 +37,14 @@ from promotion.api.shapes import (
     PlanAnswer,
     PolicyAnswer,
     PromotionAnswer,
+    TargetAnswer,
     environment_answer,
     history_answer,
     listed_promotion,
     placement_answer,
     policy_answer,
     promotion_answer,
+    target_answer,
 )
 from promotion.ledger import history
 from promotion.models import Environment, LedgerEntry, Placement, Promotion, PromotionState
@@ -57,6 +59,17 @@ class EnvironmentBody(StrictSerializer):
     rank = serializers.IntegerField(min_value=0, max_value=10_000, required=False)
     description = serializers.CharField(max_length=500, default="", allow_blank=True)
     policy = serializers.DictField(default=dict)
+
+
+class TargetBody(StrictSerializer):
+    """Connections by their names. An empty body has the environment keep no bytes of its own."""
+
+    registry = serializers.CharField(
+        max_length=255, default="", allow_blank=True, help_text="host[:port]/path"
+    )
+    registry_connection = serializers.CharField(max_length=64, default="", allow_blank=True)
+    storage_connection = serializers.CharField(max_length=64, default="", allow_blank=True)
+    storage_prefix = serializers.CharField(max_length=200, default="", allow_blank=True)
 
 
 class ItemBody(StrictSerializer):
@@ -98,7 +111,9 @@ class EnvironmentsView(ApiView):
     )
     def get(self, request: Request) -> Response:
         query(request)
-        rows = Environment.objects.select_related("policy__environment", "policy__created_by")
+        rows = Environment.objects.with_names().select_related(
+            "policy__environment", "policy__created_by"
+        )
         return page(self, request, rows, environment_answer, ordering=("rank", "id"))
 
     @operation(
@@ -159,6 +174,28 @@ class PolicyView(ApiView):
             expected = found.policy.number if found.policy else None
         revision = policies.set_policy(found, request.data, by=caller(request), expected=expected)
         return Response(policy_answer(revision))
+
+
+class TargetView(ApiView):
+    @operation(
+        "Say where the bytes of an environment live: what is left out is no longer named",
+        {200: shape(TargetAnswer)},
+        refusals=(404, 415, 422),
+        body=TargetBody,
+        tag=TAG,
+    )
+    def put(self, request: Request, environment: str) -> Response:
+        body, by = read(TargetBody, request), caller(request)
+        require(by, "environment.manage")
+        found = environments.set_target(
+            lookups.environment(environment),
+            by=by,
+            registry=body["registry"],
+            registry_connection=lookups.usable_connection(body["registry_connection"], by),
+            storage_connection=lookups.usable_connection(body["storage_connection"], by),
+            storage_prefix=body["storage_prefix"],
+        )
+        return Response(target_answer(lookups.environment(found.name)))
 
 
 # ---- Promotions --------------------------------------------------------------------------------

@@ -359,7 +359,8 @@ class ResolveView(ApiView):
             lookups.package(repository, package),
             selection.Query(**asked, as_of=lookups.moment(as_of, "as_of") if as_of else None),
         )
-        whole = version_answer(lookups.whole_versions().get(pk=resolved.version.pk))
+        version = lookups.whole_versions().get(pk=resolved.version.pk)
+        whole = version_answer(version, resolved.placed)
         return Response({**whole, "explanation": resolved.explanation(current_size())})
 
 
@@ -400,8 +401,10 @@ class SelectionView(ApiView):
 def _selection_answer(made: Selection) -> dict[str, Any]:
     """The receipt, and beside it where its bytes are now."""
     version = lookups.whole_versions().get(pk=made.version_id)
+    answered = selection.receipt(made)
+    placed = selection.placed_image(answered)
     return {
-        **selection.receipt(made),
-        "artifact": descriptors.descriptor(version),
+        **answered,
+        "artifact": descriptors.descriptor(version, placed=placed),
         "sha256": version.bundle.sha256 if version.bundle else None,
     }

@@ -1,13 +1,13 @@
 """What the API answers of promotion: typed dictionaries, and how each is made from a row."""
 
 import json
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from django.urls import reverse
 
 from pipelines import links
 from pipelines.api.shapes import timestamp
-from promotion import descriptors, plans
+from promotion import descriptors, plans, targets
 from promotion.api.image_shapes import ImageAnswer, image_answer
 from promotion.models import (
     Environment,
@@ -51,6 +51,8 @@ class PlacementAnswer(TypedDict):
     version: str
     manifest_digest: str
     promotion: int
+    image: str
+    storage: str
     since: str | None
     until: str | None
 
@@ -63,6 +65,8 @@ def placement_answer(placement: Placement) -> PlacementAnswer:
         "version": placement.version.name,
         "manifest_digest": placement.version.manifest_digest,
         "promotion": placement.promotion_id,
+        "image": placement.image,
+        "storage": placement.storage,
         "since": timestamp(placement.since),
         "until": timestamp(placement.until),
     }
@@ -149,7 +153,9 @@ class VersionAnswer(TypedDict):
     url: str
 
 
-def version_answer(version: Version) -> VersionAnswer:
+def version_answer(
+    version: Version, placed: descriptors.PlacedImage | None = None
+) -> VersionAnswer:
     names = [version.package.repository.name, version.package.name, version.name]
     download = descriptors.download_path(version) if version.bundle_id else None
     return {
@@ -158,7 +164,7 @@ def version_answer(version: Version) -> VersionAnswer:
         "version": names[2],
         "state": version.state,
         "manifest_digest": version.manifest_digest,
-        "artifact": descriptors.descriptor(version),
+        "artifact": descriptors.descriptor(version, placed=placed),
         "image": image_answer(version),
         "files": [
             {
@@ -219,6 +225,8 @@ class SelectionAnswer(TypedDict):
     consumer: str
     at: str
     signature: str
+    image: NotRequired[str]
+    image_tag: NotRequired[str]
 
 
 class PolicyAnswer(TypedDict):
@@ -241,11 +249,39 @@ def policy_answer(policy: PolicyRevision) -> PolicyAnswer:
     }
 
 
+class TargetAnswer(TypedDict):
+    """Where the bytes of an environment live when not with ours; empty where it names nothing."""
+
+    registry: str
+    registry_connection: str
+    storage: str
+    storage_host: str
+    storage_connection: str
+    storage_prefix: str
+    bound_by: str | None
+    set_at: str | None
+
+
+def target_answer(environment: Environment) -> TargetAnswer:
+    target = targets.of(environment)
+    return {
+        "registry": target.registry,
+        "registry_connection": target.registry_connection,
+        "storage": target.storage,
+        "storage_host": target.storage_host,
+        "storage_connection": target.storage_connection,
+        "storage_prefix": environment.storage_prefix,
+        "bound_by": environment.bound_by.username if environment.bound_by else None,
+        "set_at": timestamp(environment.target_set_at),
+    }
+
+
 class EnvironmentAnswer(TypedDict):
     name: str
     rank: int
     description: str
     policy: PolicyAnswer
+    target: TargetAnswer
 
 
 def environment_answer(environment: Environment) -> EnvironmentAnswer:
@@ -255,6 +291,7 @@ def environment_answer(environment: Environment) -> EnvironmentAnswer:
         "rank": environment.rank,
         "description": environment.description,
         "policy": policy_answer(environment.policy),
+        "target": target_answer(environment),
     }
 
 
@@ -313,9 +350,18 @@ class Happened(TypedDict):
     comment: str
 
 
+class ProgressAnswer(TypedDict):
+    """How far its bytes were carried to where the environment keeps its own."""
+
+    what: str
+    done: int
+    total: int
+
+
 class PromotionAnswer(TypedDict):
     id: int
     state: str
+    progress: ProgressAnswer | None
     kind: str
     environment: str
     items: list[ItemAnswer]
@@ -344,6 +390,7 @@ def promotion_answer(promotion: Promotion, *, gates: Any = None) -> PromotionAns
     return {
         "id": promotion.pk,
         "state": promotion.state,
+        "progress": promotion.progress,
         "kind": promotion.kind,
         "environment": promotion.environment.name,
         "items": [

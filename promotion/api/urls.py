@@ -66,6 +66,11 @@ urlpatterns = [
         promotions.PolicyView.as_view(),
         name="environment-policy",
     ),
+    path(
+        "environments/<str:environment>/target/",
+        promotions.TargetView.as_view(),
+        name="environment-target",
+    ),
     # Promotions
     path("promotions/", promotions.PromotionsView.as_view(), name="promotions"),
     path("promotions/plan/", promotions.PlanView.as_view(), name="promotion-plan"),

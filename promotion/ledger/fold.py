@@ -29,7 +29,8 @@ class Folded:
     requesters: dict[int, tuple[str, str]] = field(default_factory=dict)
     promotions: dict[int, tuple[str, str]] = field(default_factory=dict)
     approvals: set[tuple[int, str, str, str, str, str]] = field(default_factory=set)
-    placements: list[tuple[str, str, str, str, int, str]] = field(default_factory=list)
+    targets: dict[str, tuple[dict[str, str], str]] = field(default_factory=dict)
+    placements: list[tuple[str, str, str, str, int, str, str, str]] = field(default_factory=list)
     selections: dict[int, tuple[str, str]] = field(default_factory=dict)
 
 
@@ -77,6 +78,10 @@ def _apply(state: Folded, type_: str, actor: str, at: str, data: Mapping[str, An
             state.evidence.add((*_version(data), data["predicate_type"], data["digest"]))
         case "environment.created":
             state.environments[data["environment"]] = data["rank"]
+        case "environment.target_set":
+            # Nobody's rights count once nothing is named.
+            bound_by = actor if data["target"] else ""
+            state.targets[data["environment"]] = (data["target"], bound_by)
         case "policy.set":
             state.policies[(data["environment"], data["revision"])] = data["digest"]
             state.current_policies[data["environment"]] = data["revision"]
@@ -91,7 +96,13 @@ def _apply(state: Folded, type_: str, actor: str, at: str, data: Mapping[str, An
         state.approvals.add((*decided, data["comment"], at))
     if type_ == "promotion.completed":
         for placed in data["placed"]:
-            where = (data["environment"], data["promotion"], placed["since"])
+            where = (
+                data["environment"],
+                data["promotion"],
+                placed.get("image", ""),
+                placed.get("storage", ""),
+                placed["since"],
+            )
             state.placements.append((*_version(placed), *where))
 
 

@@ -28,6 +28,9 @@ from pipelines.models import (
     Revision,
 )
 from pipelines.seals import trigger_names
+from promotion import targets
+from promotion.ledger import at_targets
+from promotion.ledger.at_targets import CouldNot
 from promotion.ledger.fold import Folded, fold
 from promotion.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from promotion.models import (
@@ -50,6 +53,8 @@ from promotion.models import (
     VersionFile,
     VersionState,
 )
+
+SHOWN_UNKNOWN = 5
 
 SEALED = [
     Revision,
@@ -101,8 +106,15 @@ class Verification:
     def run(self) -> Iterator[Result]:
         for promise, check in CHECKS.items():
             try:
-                looked_at, findings = check(self)
-                yield Result(promise, looked_at, tuple(findings))
+                looked_at, found = check(self)
+                findings = tuple(found)
+                unknown = [each for each in findings if isinstance(each, CouldNot)]
+                yield Result(
+                    promise,
+                    looked_at,
+                    tuple(each for each in findings if not isinstance(each, CouldNot)),
+                    could_not="; ".join(unknown[:SHOWN_UNKNOWN]),
+                )
             except Exception as error:
                 # Whatever stops a check, the others still say what they find.
                 yield Result(promise, "", (), could_not=repr(error))
@@ -204,6 +216,15 @@ def _state_findings(folded: Folded) -> Iterator[str]:
     yield from _compare(
         "environment", folded.environments, dict(Environment.objects.values_list("name", "rank"))
     )
+    elsewhere = Environment.objects.with_names().filter(target_set_at__isnull=False)
+    yield from _compare(
+        "target of environment",
+        folded.targets,
+        {
+            each.name: (targets.of(each).as_json(), each.bound_by.username if each.bound_by else "")
+            for each in elsewhere
+        },
+    )
     policies = PolicyRevision.objects.values_list("environment__name", "number", "digest")
     yield from _compare("policy", folded.policies, {row[:2]: row[2] for row in policies})
     in_force = Environment.objects.filter(policy__environment=F("pk"))
@@ -236,7 +257,7 @@ def _state_findings(folded: Folded) -> Iterator[str]:
         "approval", folded.approvals, {(*row[:-1], timestamp(row[-1])) for row in approvals}
     )
     placements = Placement.objects.values_list(
-        *version, "environment__name", "promotion_id", "since"
+        *version, "environment__name", "promotion_id", "image", "storage", "since"
     )
     yield from _compare_sets(
         "placement",
@@ -376,7 +397,7 @@ def _placements(verification: Verification) -> tuple[str, Iterator[str]]:
 def _placement_findings(folded: Folded) -> Iterator[str]:
     last = {
         (environment, repository, package): (version, promotion)
-        for repository, package, version, environment, promotion, _ in folded.placements
+        for repository, package, version, environment, promotion, *_ in folded.placements
     }
     current = {
         (
@@ -392,6 +413,12 @@ def _placement_findings(folded: Folded) -> Iterator[str]:
         planned = {item["manifest_digest"] for item in items}
         if placement.version.manifest_digest not in planned:
             yield f"placement {placement.pk} holds bytes that its promotion's plan does not name"
+
+
+def _at_targets(verification: Verification) -> tuple[str, Iterator[str]]:
+    count = at_targets.placements().count()
+    how = "re-read" if verification.scrub else "asked for"
+    return f"{count} current placements, {how}", at_targets.findings(scrub=verification.scrub)
 
 
 # ---- 9 -----------------------------------------------------------------------------------------
@@ -450,6 +477,7 @@ CHECKS: dict[str, Check] = {
     "what was written has its digest": _texts,
     "promotions had the approvals they needed": _approvals,
     "what is placed is what was approved": _placements,
+    "what is placed lies where its environment keeps its bytes": _at_targets,
     "nothing runs past its lease": _leases,
     "history is guarded and tokens are hashed": _guards,
 }

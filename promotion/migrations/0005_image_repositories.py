@@ -8,7 +8,7 @@ from pipelines.seals import SealTable
 class Migration(migrations.Migration):
     dependencies = [
         ("pipelines", "0010_blob_states"),
-        ("promotion", "0003_uploads"),
+        ("promotion", "0004_targets"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -40,6 +40,18 @@ class Placement(Sealed):
     )
     version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="placements")
     promotion = models.ForeignKey(Promotion, on_delete=models.PROTECT, related_name="placements")
+    image = models.CharField(
+        max_length=600,
+        blank=True,
+        db_default="",
+        help_text="The image's pinned name in the environment's own registry, if it has one.",
+    )
+    storage = models.CharField(
+        max_length=500,
+        blank=True,
+        db_default="",
+        help_text="Where the files lie in the environment's own storage, if it has one.",
+    )
     since = models.DateTimeField()
     until = models.DateTimeField(null=True, blank=True)
     recorded_at = models.DateTimeField()

@@ -91,7 +91,16 @@ class Promotion(Stateful, Sealed):
     """A request to place versions in one environment, all or none."""
 
     unsealed = frozenset(
-        {"state", "gates", "reason", "lease_until", "attempt", "decided_at", "finished_at"}
+        {
+            "state",
+            "gates",
+            "reason",
+            "lease_until",
+            "attempt",
+            "progress",
+            "decided_at",
+            "finished_at",
+        }
     )
 
     # What was asked for. Never changes (a trigger sees to it).
@@ -117,6 +126,9 @@ class Promotion(Stateful, Sealed):
     reason = models.TextField(blank=True, help_text="Why it was refused, went stale or failed.")
     lease_until = models.DateTimeField(null=True, blank=True)
     attempt = models.PositiveIntegerField(default=0)
+    progress = models.JSONField(
+        null=True, help_text="How far its bytes were carried: what, done and total."
+    )
     decided_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

@@ -10,7 +10,7 @@ from django.shortcuts import render
 
 from pipelines.web.doors import PageRequest, one, page
 from pipelines.web.paging import newest_first
-from promotion import policies, rules
+from promotion import policies, rules, targets
 from promotion.gates import Rules
 from promotion.models import Environment, Placement, Promotion
 from promotion.web.forms import MomentForm
@@ -48,6 +48,7 @@ def environment(request: PageRequest, environment: str) -> HttpResponse:
     context: dict[str, Any] = {
         "environment": found,
         "policy": policy,
+        "target": targets.of(found),
         "policy_words": in_words(policies.rules_of(policy)),
         "policy_json": json.dumps(json.loads(policy.rules), indent=2),
         "revisions": found.policy_revisions.select_related("created_by")[:20],
@@ -65,7 +66,7 @@ def environment(request: PageRequest, environment: str) -> HttpResponse:
 
 def find_environment(name: str) -> Environment:
     return one(
-        Environment.objects.select_related("policy__created_by", "created_by"),
+        Environment.objects.with_names().select_related("policy__created_by", "created_by"),
         f"There is no environment “{name[:64]}”.",
         name=name,
     )

@@ -1,12 +1,13 @@
 """The forms of the pages about promotion. They read text into values; verbs decide."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 
 from accounts.models import User
 from pipelines import connections
-from pipelines.models import Artifact, ConnectionKind
+from pipelines.models import Artifact, ConnectionKind, ServiceConnection
 from pipelines.models.pipeline import SLUG_HELP
 from promotion.gates import Rules
 from promotion.models import Environment, Repository, RepositoryKind, Version
@@ -154,6 +155,73 @@ class PolicyForm(forms.Form):
             "upstream": written["upstream"] or None,
             "expires_after_days": written["expires_after_days"],
         }
+
+
+class TargetForm(forms.Form):
+    """Where an environment's bytes live. What is left empty is not named."""
+
+    registry = forms.CharField(
+        label="Images are copied to",
+        max_length=255,
+        required=False,
+        help_text="A registry's host and a path, like registry.example.com/production. The "
+        "repository's and the package's name come behind. Empty: images stay where they are.",
+    )
+    registry_connection = forms.ChoiceField(
+        label="Logging in with",
+        required=False,
+        help_text="A service connection of the kind image registry, for that host.",
+    )
+    storage_connection = forms.ChoiceField(
+        label="Files are copied to",
+        required=False,
+        help_text="A service connection of the kind S3 storage that names a bucket.",
+    )
+    storage_prefix = forms.CharField(
+        label="In the folder",
+        max_length=200,
+        required=False,
+        help_text="Of the bucket. Empty: at its top.",
+    )
+
+    def __init__(
+        self, usable: Sequence[ServiceConnection], environment: Environment, data: Any = None
+    ) -> None:
+        login, bucket = environment.registry_connection, environment.storage_connection
+        super().__init__(
+            data,
+            initial={
+                "registry": environment.registry,
+                "registry_connection": login.name if login else "",
+                "storage_connection": bucket.name if bucket else "",
+                "storage_prefix": environment.storage_prefix,
+            },
+        )
+        self._usable = {each.name: each for each in usable}
+        for name, kind, none in (
+            ("registry_connection", ConnectionKind.REGISTRY, "Nobody: it lets everybody in"),
+            ("storage_connection", ConnectionKind.S3, "Nowhere: files stay in Sluice's storage"),
+        ):
+            field = self.fields[name]
+            assert isinstance(field, forms.ChoiceField)
+            fitting = [each for each in usable if each.kind == kind]
+            field.choices = [("", none), *((each.name, _place(each)) for each in fitting)]
+
+    @property
+    def target(self) -> dict[str, Any]:
+        written = self.cleaned_data
+        return {
+            "registry": written["registry"],
+            "registry_connection": self._usable.get(written["registry_connection"]),
+            "storage_connection": self._usable.get(written["storage_connection"]),
+            "storage_prefix": written["storage_prefix"],
+        }
+
+
+def _place(connection: ServiceConnection) -> str:
+    bucket = connection.settings.get("bucket")
+    at = f"{bucket} at {connection.host}" if bucket else connection.host
+    return f"{connection.name} ({at})"
 
 
 class NewEnvironmentForm(PolicyForm):

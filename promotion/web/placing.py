@@ -29,11 +29,7 @@ PACKAGES = 200
 def promotion_new(request: PageRequest) -> HttpResponse:
     rules.require(request.user, "promotion.request")
     given = request.POST if request.method == "POST" else request.GET
-    environment = (
-        Environment.objects.select_related("policy")
-        .filter(name=given.get("environment", ""))
-        .first()
-    )
+    environment = Environment.objects.with_names().filter(name=given.get("environment", "")).first()
     versions = _versions(given)
     refused: SluiceError | None = None
     if request.method == "POST":
@@ -138,6 +134,7 @@ def preview(
         "gates": shown_gates,
         "open_gates": shapes.open_count(shown_gates),
         "plan": shapes.plan_lines(planned),
+        "copies": shapes.copies(planned),
         "cannot": _obstacle(environment, planned, results),
     }
 

@@ -52,7 +52,11 @@ def promotion(request: PageRequest, promotion_id: int) -> HttpResponse:
 def progress(request: PageRequest, promotion_id: int) -> HttpResponse:
     """Whether the promotion has moved on; the page is loaded anew once it has."""
     found = _promotion(promotion_id)
-    response = render(request, "promotion/_promotion_progress.html", {"promotion": found})
+    response = render(
+        request,
+        "promotion/_promotion_progress.html",
+        {"promotion": found, "progress": shapes.progress(found)},
+    )
     if request.GET.get("seen") != found.state:
         response["HX-Refresh"] = "true"
     return response
@@ -150,6 +154,8 @@ def _review(
         "gates": gates,
         "open_gates": shapes.open_count(gates),
         "plan": shapes.plan_lines(requested),
+        "copies": shapes.copies(requested),
+        "progress": shapes.progress(found),
         "timeline": shapes.timeline(found),
         "changed": plans.what_changed(found, live) if is_changed and live else "",
         "is_moving": state in {P.APPROVED, P.EXECUTING},

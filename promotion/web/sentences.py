@@ -119,6 +119,18 @@ def _policy_set(data: Data) -> Sentence:
     return Sentence("hint", (Part("set the policy of"), _environment(data), Part(f"to {said}")))
 
 
+def _target_set(data: Data) -> Sentence:
+    target = data["target"]
+    named = [target[key] for key in ("registry", "storage") if key in target]
+    if not named:
+        parts = [Part("had"), _environment(data), Part("keep no bytes of its own any more")]
+        return Sentence("hint", tuple(parts))
+    parts = [Part("had"), _environment(data), Part("keep its bytes at"), Part(named[0], mono=True)]
+    if len(named) > 1:
+        parts += [Part("and"), Part(named[1], mono=True)]
+    return Sentence("hint", tuple(parts))
+
+
 def _requested(data: Data) -> Sentence:
     items = data["plan"]["items"]
     word = "rolling back to" if data.get("kind") == "rollback" else "placing"
@@ -178,6 +190,7 @@ WRITERS: Mapping[str, Callable[[Data], Sentence]] = {
     "version.recalled": _version_recalled,
     "evidence.added": _evidence_added,
     "environment.created": _environment_created,
+    "environment.target_set": _target_set,
     "policy.set": _policy_set,
     "promotion.requested": _requested,
     "promotion.approved": _on_promotion("approved", "approved", "comment"),

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 
 from promotion import descriptors, images, plans
@@ -115,6 +116,30 @@ def _words(value: Any) -> str:
 
 def open_count(shown: Sequence[dict[str, Any]]) -> int:
     return sum(1 for gate in shown if gate["open"])
+
+
+def copies(planned: plans.Plan) -> list[dict[str, str]]:
+    """What is copied before anything is placed, and to where, after the plan itself."""
+    target = planned.content.get("target", {})
+    has_files = any(not version.image for version, _ in planned.items)
+    has_images = any(version.image for version, _ in planned.items)
+    said = []
+    if has_images and "registry" in target:
+        said.append({"what": "Images", "to": target["registry"], "at": ""})
+    if has_files and "storage" in target:
+        said.append({"what": "Files", "to": target["storage"], "at": target["storage_host"]})
+    return said
+
+
+def progress(promotion: Promotion) -> dict[str, Any] | None:
+    """How far its bytes were carried, as components/progress.html draws it."""
+    said = promotion.progress
+    if not said:
+        return None
+    # A bar of no length, while nothing is known yet, would count as full.
+    total = max(said["total"], 1)
+    done = f"{filesizeformat(said['done'])} of {filesizeformat(said['total'])}"
+    return {**said, "total": total, "text": f"{done}, {said['what']}"}
 
 
 #: What a predicate type is about, by a word that stands in its address.

@@ -49,6 +49,7 @@ urlpatterns = [
     path("environments/-/new/", policies.environment_new, name="environment_new"),
     path(f"{ENVIRONMENT}/", environments.environment, name="environment"),
     path(f"{ENVIRONMENT}/policy/", policies.policy, name="policy"),
+    path(f"{ENVIRONMENT}/target/", policies.target, name="target"),
     path(
         f"{ENVIRONMENT}/placements/<str:repository>/<str:package>/roll-back/",
         placing.roll_back,

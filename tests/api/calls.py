@@ -72,6 +72,7 @@ def filled(body: Any, names: dict[str, object]) -> Any:
 ITEM = {"repository": "apps", "package": "app", "version": "1.1.0"}
 DECISION = {"plan_digest": "{plan_digest}", "comment": "Looks right."}
 SAID = {"comment": "Looks right."}
+TARGET = {"registry": "registry.example/production", "registry_connection": "registry"}
 GATED_RUN = {"pipeline": "gated_pipeline", "number": "gated"}
 
 MACHINES = "/api/v1/machine-groups/"
@@ -245,6 +246,7 @@ CALLS = [
     Call("GET", ENVIRONMENT, 200),
     Call("GET", ENVIRONMENT + "placements/", 200),
     Call("PUT", ENVIRONMENT + "policy/", 200, frozenset({"admin"}), {"approvals": 2}),
+    Call("PUT", ENVIRONMENT + "target/", 200, frozenset({"admin"}), TARGET),
     # Promotions
     Call("GET", "/api/v1/promotions/", 200),
     Call(

@@ -248,6 +248,7 @@ class Shop:
             "promotion:environment_new": [],
             "promotion:environment": ["production"],
             "promotion:policy": ["production"],
+            "promotion:target": ["production"],
             "promotion:placement_roll_back": ["production", *app],
             "promotion:promotion_list": [],
             "promotion:promotion_new": [],

@@ -8,7 +8,16 @@ from django.test import override_settings
 from accounts.models import Role, User
 from pipelines import artifacts, runs
 from pipelines.models import Artifact, ExecutionState
-from promotion import images, policies, promoting, publishing, selection, sweeping, uploads
+from promotion import (
+    environments,
+    images,
+    policies,
+    promoting,
+    publishing,
+    selection,
+    sweeping,
+    uploads,
+)
 from promotion.models import Promotion, PromotionState, Version
 from promotion.selection import Query
 from tests.cast import Site, external_run, token_of, work_off
@@ -44,6 +53,7 @@ def fill(site: Site) -> Site:
     selection.select(package, Query(range="^1"), by=cast.production)
     publishing.recall(two, by=cast.cleo, reason="It loses data.", replacement=one)
     _unhappy_ends(site, three)
+    environments.set_target(site.production, by=cast.admin, registry="registry.example.com/live")
     policies.set_policy(site.production, {"approvals": 2, "upstream": "staging"}, by=cast.admin)
     states = set(Promotion.objects.values_list("state", flat=True))
     assert states == set(P) - {P.APPROVED, P.EXECUTING}

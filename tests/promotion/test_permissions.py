@@ -7,7 +7,7 @@ import pytest
 
 from accounts.models import Role, User
 from pipelines.errors import Forbidden
-from promotion import policies, promoting, publishing, rules, selection
+from promotion import environments, policies, promoting, publishing, rules, selection
 from promotion.errors import SelfApproval
 from promotion.models import Package, PromotionState
 from tests.cast import ROLES, Site, make_artifact
@@ -56,6 +56,12 @@ def _create_environment(site: Site) -> Act:
 
 def _set_policy(site: Site) -> Act:
     return lambda by: policies.set_policy(site.staging, {"approvals": 0}, by=by)
+
+
+def _set_target(site: Site) -> Act:
+    return lambda by: environments.set_target(
+        site.staging, by=by, registry="registry.example.com/live"
+    )
 
 
 def _request(site: Site) -> Act:
@@ -125,6 +131,7 @@ MATRIX = {
     "add evidence": Row("evidence.add", WRITERS, _add_evidence),
     "create an environment": Row("environment.manage", {"admin"}, _create_environment),
     "set a policy": Row("environment.manage", {"admin"}, _set_policy),
+    "say where bytes live": Row("environment.manage", {"admin"}, _set_target),
     "request": Row("promotion.request", WRITERS, _request),
     "roll back": Row("promotion.request", WRITERS, _roll_back),
     "approve ada's request": Row("promotion.decide", MANAGERS, _approve),

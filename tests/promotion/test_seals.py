@@ -32,6 +32,7 @@ MAY_CHANGE = {
         "reason",
         "lease_until",
         "attempt",
+        "progress",
         "decided_at",
         "finished_at",
     },

@@ -47,14 +47,14 @@ class Command(BaseCommand):
     def _say(self, result: Any) -> None:
         if result.could_not:
             self.stdout.write(f"could not check  {result.promise}: {result.could_not}")
-        elif result.findings:
+        if result.findings:
             self.stdout.write(f"BROKEN           {result.promise}")
             for finding in result.findings[:SHOWN]:
                 self.stdout.write(f"                 - {finding}")
             if len(result.findings) > SHOWN:
                 more = len(result.findings) - SHOWN
                 self.stdout.write(f"                 … and {more} more (--json shows all)")
-        else:
+        if result.holds:
             self.stdout.write(f"holds            {result.promise} ({result.looked_at})")
 
 
