@@ -230,6 +230,8 @@ MEDIA_ROOT = DATA_DIR / "media"
 BLOB_STAGING_DIR = storages.folder_of(_blobs, DATA_DIR / "blobs") / "incoming"
 # Bytes that nothing refers to are removed after this time.
 BLOB_GRACE = timedelta(hours=env.integer("SLUICE_BLOB_GRACE_HOURS", 24, least=1, most=87_600))
+# Artifacts that were never published keep their bytes for so many days; 0: for ever.
+ARTIFACT_DAYS = env.integer("SLUICE_ARTIFACT_DAYS", 0, most=36_500)
 MAX_UPLOAD_BYTES = env.integer("SLUICE_MAX_UPLOAD_BYTES", 20 * 1024**3, least=1)
 # An upload in parts: how large each part is, and how long it may take until it is completed.
 UPLOAD_PART_BYTES = env.integer(
@@ -318,14 +320,27 @@ CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat")
-CELERY_BEAT_SCHEDULE = {
-    # A sweep that was not run in time is not worth running: the next one does the same.
-    name: {"task": task, "schedule": SWEEP_EVERY, "options": {"expires": 60}}
-    for name, task in (
-        ("sweep-runs", "pipelines.sweep"),
-        ("sweep-promotions", "promotion.sweep"),
-    )
-}
+CELERY_BEAT_SCHEDULE = (
+    {
+        # A sweep that was not run in time is not worth running: the next one does the same.
+        name: {"task": task, "schedule": SWEEP_EVERY, "options": {"expires": 60}}
+        for name, task in (
+            ("sweep-runs", "pipelines.sweep"),
+            ("sweep-promotions", "promotion.sweep"),
+        )
+    }
+    | {
+        name: {"task": task, "schedule": timedelta(hours=1), "options": {"expires": 3000}}
+        for name, task in (
+            ("retain-versions", "promotion.retain"),
+            ("collect-bytes", "pipelines.collect"),
+        )
+    }
+    | {
+        # It lists all that is stored.
+        "tidy-storage": {"task": "pipelines.tidy", "schedule": timedelta(days=1)},
+    }
+)
 # How often the images of versions are looked at in their registry, and how many in one minute.
 LOOK_AT_IMAGES_EVERY = timedelta(
     seconds=env.integer("SLUICE_LOOK_AT_IMAGES_SECONDS", 3600, least=60)

@@ -11,6 +11,7 @@ from pipelines.models import (
     Artifact,
     ArtifactFile,
     Blob,
+    Collection,
     GateDecision,
     IdempotencyKey,
     Job,
@@ -142,9 +143,15 @@ class UploadPartAdmin(ReadOnlyAdmin[UploadPart]):
 
 @admin.register(Blob)
 class BlobAdmin(ReadOnlyAdmin[Blob]):
-    list_display = ("sha256", "size", "created_at")
-    list_filter = ("created_at",)
+    list_display = ("sha256", "size", "state", "created_at")
+    list_filter = ("state", "created_at")
     search_fields = ("sha256", "md5")
+
+
+@admin.register(Collection)
+class CollectionAdmin(ReadOnlyAdmin[Collection]):
+    list_display = ("began_at", "ended_at", "condemned", "removed", "removed_bytes", "failed")
+    list_filter = ("began_at",)
 
 
 @admin.register(IdempotencyKey)

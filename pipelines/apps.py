@@ -15,10 +15,13 @@ class PipelinesConfig(AppConfig):
         sources.register(images.ImageSource())
         sources.register(sources.PipelineSource())
         steps.register_own()
-        collecting.register(lambda: Exists(ArtifactFile.objects.filter(blob=OuterRef("pk"))))
-        collecting.register(lambda: Exists(Artifact.objects.filter(bundle=OuterRef("pk"))))
-        files = UploadFile.objects.filter(upload__state=UploadState.OPEN)
+        # A pruned artifact keeps its rows, and no byte.
+        files = ArtifactFile.objects.filter(artifact__pruned_at__isnull=True)
+        bundles = Artifact.objects.with_bytes()
         collecting.register(lambda: Exists(files.filter(blob=OuterRef("pk"))))
+        collecting.register(lambda: Exists(bundles.filter(bundle=OuterRef("pk"))))
+        sent = UploadFile.objects.filter(upload__state=UploadState.OPEN)
+        collecting.register(lambda: Exists(sent.filter(blob=OuterRef("pk"))))
         # Once a file is joined, its parts have done their work.
         parts = UploadPart.objects.filter(
             file__upload__state=UploadState.OPEN, file__blob__isnull=True

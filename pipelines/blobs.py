@@ -128,14 +128,21 @@ def hold(digests: Collection[str]) -> None:
     for start in range(0, len(wanted), BATCH):
         batch = wanted[start : start + BATCH]
         # One order for all, so that two who hold the same bytes do not wait for each other.
-        list(Blob.objects.select_for_update().filter(pk__in=batch).order_by("pk").values_list("pk"))
-        if _take_back(batch) != len(batch):
-            there = Blob.objects.there().filter(pk__in=batch).values_list("pk", flat=True)
-            gone = min(set(batch) - set(there))
+        locked = Blob.objects.select_for_update().filter(pk__in=batch).order_by("pk")
+        there = {blob.pk for blob in locked if not _is_gone(blob)}
+        if gone := sorted(set(batch) - there):
             raise BytesGone(
-                f"The bytes {gone} are no longer kept: retention removed them. "
+                f"The bytes {gone[0]} are no longer kept: retention removed them. "
                 "Build or send them anew."
             )
+        _take_back(batch)
+
+
+def _is_gone(blob: Blob) -> bool:
+    if blob.state == BlobState.CONDEMNED and blob.recipe is None:
+        # A collector may have died after it had removed them and before it could say so.
+        return not is_whole(blob)
+    return blob.state == BlobState.REMOVED
 
 
 def _take_back(digests: Collection[str]) -> int:

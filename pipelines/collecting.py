@@ -1,11 +1,13 @@
 """Collecting: bytes that nothing refers to any more are removed, in two steps.
 
     condemn    kept ──▶ condemned   where nothing refers to them and nobody held them for a while
-    remove     condemned ──▶ removed, with the stored bytes, while their row is locked
+    remove     condemned ──▶ removed, with the stored bytes, while their row is locked and after
+               a last look whether something refers to them
 
-Whoever begins to refer to bytes holds them in the same transaction (`blobs.hold`), which writes
-their row. So a condemnation, which compares and writes that row too, comes wholly before or wholly
-after it: a publish takes condemned bytes back, and is refused only where they are gone.
+Whoever begins to refer to bytes holds them in the same transaction (`blobs.hold`), which locks and
+writes their row. So a removal, which locks it too, comes wholly before or wholly after: what was
+referred to before is seen and spared, whatever the clocks say, and who comes after is refused. A
+publish takes condemned bytes back, and is refused only where they are gone.
 """
 
 import logging
@@ -19,7 +21,7 @@ from django.utils import timezone
 
 from pipelines import blobs
 from pipelines.errors import StorageUnavailable
-from pipelines.models import Blob, BlobState
+from pipelines.models import Blob, BlobState, Collection
 from pipelines.states import move
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ log = logging.getLogger(__name__)
 Reference = Callable[[], Exists]
 _references: list[Reference] = []
 
-MOST = 1000
+MOST = 10_000
 
 
 def register(reference: Reference) -> None:
@@ -44,28 +46,58 @@ def unreferenced() -> "QuerySet[Blob]":
     return found
 
 
+def referenced() -> "QuerySet[Blob]":
+    """Blobs that something refers to, whatever their state."""
+    found = Q()
+    for reference in _references:
+        found |= Q(reference())
+    return Blob.objects.filter(found)
+
+
+def condemnable(*, grace: timedelta) -> "QuerySet[Blob]":
+    """What `condemn` would take, the longest forgotten first."""
+    cutoff = timezone.now() - grace
+    forgotten = unreferenced().filter(state=BlobState.KEPT, kept_at__lt=cutoff)
+    # What is composed of others goes first: without them it could not be read.
+    return forgotten.annotate(is_stored=Q(recipe__isnull=True)).order_by("is_stored", "kept_at")
+
+
 def collect(*, grace: timedelta | None = None) -> int:
     """Condemn and remove what nothing has referred to for `grace`; how many blobs it removed."""
-    condemn(grace=settings.BLOB_GRACE if grace is None else grace)
+    return run(grace=grace).removed
+
+
+def run(*, grace: timedelta | None = None) -> Collection:
+    """Collect once, and keep a note of it. Two at a time do no harm; what one left, the next
+    finishes."""
+    began_at = timezone.now()
+    newly = condemn(grace=settings.BLOB_GRACE if grace is None else grace)
     condemned = Blob.objects.filter(state=BlobState.CONDEMNED).order_by("kept_at")
-    return sum(remove(pk) for pk in condemned.values_list("pk", flat=True)[:MOST])
+    tried = list(condemned.values_list("pk", "size")[:MOST])
+    removed = [size for pk, size in tried if remove(pk)]
+    failed = 0
+    if len(removed) < len(tried):
+        failed = condemned.filter(pk__in=[pk for pk, _ in tried]).count()
+    return Collection.objects.create(
+        began_at=began_at,
+        ended_at=timezone.now(),
+        condemned=newly,
+        removed=len(removed),
+        removed_bytes=sum(removed),
+        failed=failed,
+    )
 
 
 def condemn(*, grace: timedelta) -> int:
     """Condemn what may be removed; how many blobs that were."""
-    cutoff = timezone.now() - grace
-    forgotten = unreferenced().filter(state=BlobState.KEPT, kept_at__lt=cutoff)
-    # What is composed of others goes first: without them it could not be read.
-    forgotten = forgotten.annotate(is_stored=Q(recipe__isnull=True))
-    candidates = list(
-        forgotten.order_by("is_stored", "kept_at").values_list("pk", flat=True)[:MOST]
-    )
-    # Compared with the row's own columns once more: whoever referred to it since has written them.
+    candidates = list(condemnable(grace=grace).values_list("pk", "kept_at")[:MOST])
+    # Compared with the row's own columns once more: whoever held it since has written them. That
+    # they are old is not enough, for a hold may have waited longer than the grace to be committed.
     return sum(
-        Blob.objects.filter(pk=pk, state=BlobState.KEPT, kept_at__lt=cutoff).update(
+        Blob.objects.filter(pk=pk, state=BlobState.KEPT, kept_at=kept_at).update(
             state=BlobState.CONDEMNED
         )
-        for pk in candidates
+        for pk, kept_at in candidates
     )
 
 
@@ -95,6 +127,9 @@ def remove(sha256: str) -> bool:
         # While the row is locked nobody takes the bytes back or stores them anew.
         blob = Blob.objects.select_for_update().filter(pk=sha256).first()
         if blob is None or blob.state != BlobState.CONDEMNED:
+            return False
+        if not unreferenced().filter(pk=sha256).exists():
+            move(blob, BlobState.KEPT)
             return False
         if blob.recipe is None:
             try:

@@ -17,6 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from pipelines import blobs
+from pipelines.errors import SluiceError
 from pipelines.hashing import Digests
 from pipelines.models import Blob, BlobState
 from pipelines.storage import PARTIAL, Stored
@@ -28,6 +29,16 @@ NAME = re.compile(r"^sha256/([0-9a-f]{2})/(\1[0-9a-f]{62})\Z")
 BATCH = 500
 # What one sweep adopts at most: each of them is read wholly.
 MOST = 100
+
+
+def tidy() -> None:
+    """Deal with everything that processes left behind which died while they wrote."""
+    for act in (blobs.sweep_staging, blobs.abort_stale_uploads, adopt):
+        try:
+            act()
+        except (SluiceError, OSError):
+            # A storage that is silent today must not keep the others from being tidied.
+            log.exception("%s could not be finished; it is tried again", act.__name__)
 
 
 def adopt(*, grace: timedelta | None = None) -> int:

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from pipelines import execution, runs, sweeping
+from pipelines import collecting, execution, forgetting, runs, strays, sweeping
 
 
 @shared_task(name=runs.BEGIN, acks_late=True, time_limit=1200)
@@ -29,3 +29,14 @@ def start_followers(run_id: int) -> None:
 @shared_task(name="pipelines.sweep", acks_late=True, time_limit=300)
 def sweep() -> None:
     sweeping.sweep()
+
+
+@shared_task(name="pipelines.collect", acks_late=True, time_limit=3000)
+def collect() -> None:
+    forgetting.forget_outdated()
+    collecting.run()
+
+
+@shared_task(name="pipelines.tidy", acks_late=True, time_limit=6 * 3600)
+def tidy() -> None:
+    strays.tidy()

@@ -8,13 +8,18 @@ class PromotionConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models import Exists, OuterRef
 
-        from pipelines import collecting, runs, usage
-        from promotion import sources, targets, uploads
+        from pipelines import collecting, forgetting, runs, usage
+        from promotion import retention, sources, targets, uploads
         from promotion.models import Version, VersionFile
 
         sources.register()
         uploads.register()
         runs.after_success.append(uploads.PUBLISH)
         usage.register(targets.uses_of)
-        collecting.register(lambda: Exists(VersionFile.objects.filter(blob=OuterRef("pk"))))
-        collecting.register(lambda: Exists(Version.objects.filter(bundle=OuterRef("pk"))))
+        # A pruned version keeps its rows, and no byte.
+        files = VersionFile.objects.filter(version__pruned_at__isnull=True)
+        bundles = Version.objects.with_bytes()
+        collecting.register(lambda: Exists(files.filter(blob=OuterRef("pk"))))
+        collecting.register(lambda: Exists(bundles.filter(bundle=OuterRef("pk"))))
+        for need in retention.NEEDS:
+            forgetting.register(need)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipelines.errors import Conflict, Forbidden, Gone, NotFound
+from pipelines.errors import BytesGone, Conflict, Forbidden, Gone, NotFound
 from promotion.gates import GateResult
 
 
@@ -24,6 +24,11 @@ class NotPromoted(Conflict):
 class Recalled(Gone):
     code = "recalled"
     title = "This version was recalled"
+
+
+class Pruned(BytesGone):
+    code = "pruned"
+    title = "This version was pruned: its bytes are no longer kept"
 
 
 class NoEligibleVersion(NotFound):

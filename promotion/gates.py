@@ -48,6 +48,7 @@ class ItemFacts:
     name: str
     is_recalled: bool
     upstream_since: datetime | None
+    is_pruned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class GateResult:
 def evaluate(rules: Rules, facts: Facts) -> tuple[GateResult, ...]:
     """Every gate of the policy, in the order in which people read them."""
     gates = [_not_recalled(facts)]
+    if pruned := [item.name for item in facts.items if item.is_pruned]:
+        gates.append(_not_pruned(pruned))
     # What is rolled back to was in this environment before: its way there is not walked again.
     if rules.upstream and not facts.is_rollback:
         gates.append(_upstream(rules.upstream, facts))
@@ -99,6 +102,12 @@ def _not_recalled(facts: Facts) -> GateResult:
     recalled = [item.name for item in facts.items if item.is_recalled]
     reason = f"{', '.join(recalled)} was recalled." if recalled else "No version has been recalled."
     return GateResult("not_recalled", not recalled, reason, {"recalled": recalled})
+
+
+def _not_pruned(pruned: list[str]) -> GateResult:
+    """Only ever closed: what can be requested has its bytes, and an open request keeps them."""
+    reason = f"{', '.join(pruned)} was pruned: its bytes are no longer kept."
+    return GateResult("not_pruned", False, reason, {"pruned": pruned})
 
 
 def _upstream(upstream: str, facts: Facts) -> GateResult:

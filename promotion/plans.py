@@ -26,7 +26,7 @@ from promotion.models import (
     VersionState,
 )
 from promotion.policies import current_policy, rules_of
-from promotion.publishing import named
+from promotion.publishing import named, require_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,13 @@ def plan(
         content["target"] = target
     text = canonical(content)
     return Plan(environment, str(kind), content, text.decode(), digest(text), items)
+
+
+def fresh(versions: Sequence[Version]) -> list[Version]:
+    """The versions as they are at this moment, in the same order."""
+    found = Version.objects.with_names().select_related("replacement")
+    by_pk = found.in_bulk([version.pk for version in versions])
+    return [by_pk[version.pk] for version in versions]
 
 
 def diff(planned: Plan) -> list[dict[str, Any]]:
@@ -186,7 +193,12 @@ def _item_facts(planned: Plan) -> tuple[ItemFacts, ...]:
             .values_list("version_id", "since")
         )
     return tuple(
-        ItemFacts(str(version), version.state == VersionState.RECALLED, since.get(version.pk))
+        ItemFacts(
+            str(version),
+            version.state == VersionState.RECALLED,
+            since.get(version.pk),
+            is_pruned=version.pruned_at is not None,
+        )
         for version, _ in planned.items
     )
 
@@ -239,9 +251,11 @@ def earlier_version(
     earlier = (
         history.exclude(version=current.version_id)
         .exclude(version__state=VersionState.RECALLED)
+        .exclude(version__pruned_at__isnull=False)
         .select_related("version__package__repository")
     )
     if to is not None:
+        require_bytes(to)
         earlier = earlier.filter(version=to)
     target = earlier.first()
     if target is None:

@@ -41,7 +41,7 @@ from promotion.models import (
     Version,
 )
 from promotion.policies import current_policy, rules_of
-from promotion.publishing import require_not_recalled
+from promotion.publishing import require_usable
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +63,15 @@ def request(
     rules.require(by, "promotion.request")
     with transaction.atomic():
         locked = Environment.objects.select_for_update().get(pk=environment.pk)
-        planned = plans.plan(locked, versions, kind=kind)
+        # Pruning, too, takes this lock and spares what is in an open promotion: one comes first.
+        lock()
+        planned = plans.plan(locked, plans.fresh(versions), kind=kind)
         if seen and seen != planned.digest:
             raise PlanChanged(
                 "The plan has changed since you saw it. Look at it again.", current=planned.digest
             )
         for version, replaced in planned.items:
-            require_not_recalled(version)
+            require_usable(version)
             if replaced is not None and replaced.pk == version.pk:
                 raise AlreadyPlaced(f"{version} is in {environment.name} already.")
         opened = plans.preview_gates(planned, by=by)

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts.models import User
-from pipelines import blobs
+from pipelines import blobs, forgetting
 from pipelines.artifacts import resolve_text
 from pipelines.canonical import (
     ManifestFile,
@@ -24,7 +24,7 @@ from pipelines.models.artifact import ArtifactType
 from pipelines.models.pipeline import check_slug
 from pipelines.states import move
 from promotion import images, registries, rules
-from promotion.errors import NotValidated, Recalled, VersionExists
+from promotion.errors import NotValidated, Pruned, Recalled, VersionExists
 from promotion.ledger.append import About, append
 from promotion.models import (
     Evidence,
@@ -125,6 +125,7 @@ def publish(
         )
     _require_succeeded(artifact.run)
     _require_current(artifact)
+    forgetting.require_bytes(artifact)
     manifest = manifest_of(artifact)
     looked_up = _looked_up(repository, package_name, version_name, artifact)
     try:
@@ -139,14 +140,8 @@ def publish(
             )
     except IntegrityError as error:
         existing = _existing(repository, package_name, version_name)
-        if existing.state == VersionState.RECALLED or existing.manifest_digest != digest(manifest):
-            raise VersionExists(
-                f"{existing} exists with other bytes ({existing.manifest_digest}). A version's "
-                "name is never used again: publish under a new one."
-                if existing.state != VersionState.RECALLED
-                else f"{existing} was recalled. Its name is never used again: take a new one.",
-                current=existing.manifest_digest,
-            ) from error
+        if why := _why_taken(existing, digest(manifest)):
+            raise VersionExists(why, current=existing.manifest_digest) from error
         return Published(existing, is_new=False)
     return Published(version, is_new=True)
 
@@ -162,6 +157,20 @@ def _looked_up(
     if not artifact.image or named.exists():
         return None
     return images.look_up(repository, artifact.image, artifact.image_tag)
+
+
+def _why_taken(existing: Version, manifest_digest: str) -> str:
+    """Why a name cannot be published again; empty where it names these very bytes, still kept."""
+    if existing.state == VersionState.RECALLED:
+        return f"{existing} was recalled. Its name is never used again: take a new one."
+    if existing.pruned_at is not None:
+        return f"{existing} was pruned. Its name is never used again: take a new one."
+    if existing.manifest_digest != manifest_digest:
+        return (
+            f"{existing} exists with other bytes ({existing.manifest_digest}). A version's "
+            "name is never used again: publish under a new one."
+        )
+    return ""
 
 
 def _require_succeeded(run: Run) -> None:
@@ -203,6 +212,12 @@ def _seal(
     notes: str,
 ) -> Version:
     now = timezone.now()
+    # Locked, so that it is not forgotten meanwhile (pipelines/forgetting.py).
+    forgetting.require_bytes(
+        Artifact.objects.select_related("run__pipeline")
+        .select_for_update(no_key=True, of=("self",))
+        .get(pk=artifact.pk)
+    )
     files = list(artifact.files.all())
     blobs.hold(
         [file.blob_id for file in files] + ([artifact.bundle_id] if artifact.bundle_id else [])
@@ -308,6 +323,7 @@ def recall(
             raise Invalid("A replacement is another version of the same package.")
         if replacement.state != VersionState.PUBLISHED:
             raise WrongState(f"{replacement} was recalled itself.", current=replacement.state)
+        require_bytes(replacement)
     now = timezone.now()
     with transaction.atomic():
         recalled = move(
@@ -332,13 +348,27 @@ def recall(
     return recalled
 
 
-def require_not_recalled(version: Version) -> None:
+def require_usable(version: Version) -> None:
     """Refuse a version that can no longer be promoted or selected, naming what to use instead."""
     if version.state == VersionState.RECALLED:
         replacement = version.replacement.name if version.replacement else None
         instead = f" Use {replacement}." if replacement else ""
         raise Recalled(
             f"{version} was recalled: {version.recall_reason}{instead}", replacement=replacement
+        )
+    require_bytes(version)
+
+
+def require_bytes(version: Version) -> None:
+    """Refuse a version that was pruned, naming the newest that can be used instead."""
+    if version.pruned_at is not None:
+        newest = Version.objects.available().filter(package=version.package_id).order_by("-pk")
+        replacement = newest.values_list("name", flat=True).first()
+        instead = f"Use {replacement}." if replacement else "Publish it anew under another name."
+        raise Pruned(
+            f"{version} was pruned on {version.pruned_at:%Y-%m-%d}: {version.pruned_reason} "
+            f"Its bytes are no longer kept. {instead}",
+            replacement=replacement,
         )
 
 

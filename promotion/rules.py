@@ -18,6 +18,8 @@ ALLOWED: Mapping[str, frozenset[Role]] = {
     "promotion.decide": frozenset({Role.RELEASE_MANAGER}),
     "promotion.withdraw": frozenset({Role.RELEASE_MANAGER}),
     "promotion.retry": frozenset({Role.DEVELOPER, Role.RELEASE_MANAGER, Role.OPERATOR}),
+    "retention.preview": frozenset({Role.RELEASE_MANAGER, Role.OPERATOR}),
+    "retention.manage": frozenset({Role.OPERATOR}),
     "selection.make": frozenset(
         {Role.DEVELOPER, Role.RELEASE_MANAGER, Role.DEPLOYER, Role.OPERATOR}
     ),
@@ -36,6 +38,8 @@ SAID = {
     "promotion.decide": "approve or reject promotions",
     "promotion.withdraw": "withdraw somebody else's request",
     "promotion.retry": "retry promotions",
+    "retention.preview": "try out retention rules",
+    "retention.manage": "set retention rules",
     "selection.make": "select versions",
 }
 

@@ -28,7 +28,7 @@ from promotion.models import (
     Version,
     VersionState,
 )
-from promotion.publishing import about, named, require_not_recalled
+from promotion.publishing import about, named, require_usable
 from promotion.ranges import Range, newest
 
 #: How many versions an answer tells of; all are looked at.
@@ -198,7 +198,7 @@ def _placed(package: Package, query: Query) -> Resolved:
             considered=[],
         )
     version = placement.version
-    require_not_recalled(version)
+    require_usable(version)
     if query.range and (why := Range(query.range).refusal(version.name)):
         raise NoEligibleVersion(
             f"{environment.name} has {package} {version.name}, but {why}.",
@@ -210,7 +210,7 @@ def _placed(package: Package, query: Query) -> Resolved:
 
 def _exact(package: Package, name: str) -> Resolved:
     version = _exact_version(package, name)
-    require_not_recalled(version)
+    require_usable(version)
     return Resolved(version, None, "the version was named exactly", (Considered(name, ""),))
 
 
@@ -223,8 +223,8 @@ def _exact_version(package: Package, name: str) -> Version:
 
 def _in_range(package: Package, wanted: Range) -> Resolved:
     fallen = {
-        name: "it was recalled" if state == VersionState.RECALLED else wanted.refusal(name)
-        for name, state in package.versions.values_list("name", "state")
+        name: _why_unusable(state, is_pruned=pruned_at is not None) or wanted.refusal(name)
+        for name, state, pruned_at in package.versions.values_list("name", "state", "pruned_at")
     }
     eligible = [name for name, why in fallen.items() if not why]
     if not eligible:
@@ -237,6 +237,12 @@ def _in_range(package: Package, wanted: Range) -> Resolved:
         fallen[name] = "" if name == chosen else f"{chosen} is newer"
     rule = f"the highest version in {wanted.text}"
     return Resolved(_exact_version(package, chosen), None, rule, _told(fallen, chosen))
+
+
+def _why_unusable(state: str, *, is_pruned: bool) -> str:
+    if state == VersionState.RECALLED:
+        return "it was recalled"
+    return "it was pruned: its bytes are no longer kept" if is_pruned else ""
 
 
 def _told(fallen: Mapping[str, str], chosen: str = "") -> tuple[Considered, ...]:

@@ -7,7 +7,7 @@ from pipelines import blobs, sources
 from pipelines.errors import Invalid, NotFound
 from pipelines.flow.document import Source
 from pipelines.models import Run
-from promotion import descriptors, selection
+from promotion import descriptors, retention, selection
 from promotion.models import Package, Version
 
 
@@ -57,6 +57,7 @@ class PackagesSource:
         version = _version(pinned)
         if version.manifest_digest != pinned["manifest_digest"]:
             raise Invalid(f"{version} is not the version that was pinned.")
+        retention.note_download(version)
         if version.bundle is None:
             image = pinned.get("image", version.image)
             say(f"{version}: image {image}, pulled by the steps that use it")

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from promotion import images, promoting, sweeping, uploads
+from promotion import images, promoting, retention, sweeping, uploads
 
 
 @shared_task(name=promoting.EXECUTE, acks_late=True, time_limit=6 * 3600)
@@ -23,3 +23,8 @@ def look_at_images() -> None:
 @shared_task(name="promotion.sweep", acks_late=True, time_limit=300)
 def sweep() -> None:
     sweeping.sweep()
+
+
+@shared_task(name="promotion.retain", acks_late=True, time_limit=3000)
+def retain() -> None:
+    retention.retain()

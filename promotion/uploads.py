@@ -47,11 +47,13 @@ def check(run: Run, name: str, release: Release, files: Sequence[NamedBlob]) -> 
     manifest = files_manifest(
         ManifestFile(file.path, file.blob.sha256, file.blob.size, file.executable) for file in files
     )
-    taken = existing.exclude(state=VersionState.PUBLISHED, manifest_digest=digest(manifest))
+    taken = existing.exclude(
+        state=VersionState.PUBLISHED, pruned_at__isnull=True, manifest_digest=digest(manifest)
+    )
     if version := taken.first():
         raise VersionExists(
-            f"{version} exists with other bytes, or was recalled. A version's name is never used "
-            "again: upload under a new one.",
+            f"{version} exists with other bytes, or was recalled or pruned. A version's name "
+            "is never used again: upload under a new one.",
             current=version.manifest_digest,
         )
 

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from accounts.authentication import caller
 from accounts.models import User
-from pipelines import artifacts, blobs, connections, following, logs, runners, runs
+from pipelines import artifacts, blobs, connections, following, forgetting, logs, runners, runs
 from pipelines.api.base import ApiView, NoBody, StrictSerializer, idempotent, page, query, read
 from pipelines.api.downloads import MayDownload, download, serve
 from pipelines.api.parsers import JsonParser
@@ -420,9 +420,12 @@ class ArtifactDownloadView(ApiView):
         tag=TAG,
     )
     def get(self, request: Request, artifact: int, name: str | None = None) -> HttpResponseBase:
-        found = get_object_or_404(Artifact.objects.select_related("bundle"), pk=artifact)
+        found = get_object_or_404(
+            Artifact.objects.select_related("bundle", "run__pipeline"), pk=artifact
+        )
         if found.bundle is None or name not in {None, found.bundle_name}:
             raise Http404
+        forgetting.require_bytes(found)
         return download(
             request,
             found.bundle,
@@ -447,8 +450,9 @@ class ArtifactFileView(ApiView):
     )
     def get(self, request: Request, artifact: int, path: str) -> HttpResponseBase:
         query(request, "signature", is_list=False)
-        files = ArtifactFile.objects.select_related("blob")
+        files = ArtifactFile.objects.select_related("blob", "artifact__run__pipeline")
         file = get_object_or_404(files, artifact=artifact, path=path)
+        forgetting.require_bytes(file.artifact)
         return serve(request, file.blob, path.rpartition("/")[2])
 
     head = get

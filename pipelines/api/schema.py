@@ -38,7 +38,7 @@ SAID = {
     404: "There is no such thing, or you may not see it.",
     405: "Not with this method.",
     409: "The present state does not allow it.",
-    410: "It was recalled.",
+    410: "It was recalled, or its bytes are no longer kept.",
     412: "It was changed since it was read.",
     413: "Larger than allowed.",
     415: "The body's form cannot be read.",

@@ -319,6 +319,7 @@ class ArtifactAnswer(TypedDict):
     step: str
     created_by: str
     created_at: str | None
+    pruned_at: str | None
     url: str
 
 
@@ -348,6 +349,7 @@ def artifact_answer(artifact: Artifact) -> ArtifactAnswer:
         "step": artifact.step,
         "created_by": artifact.created_by.username,
         "created_at": timestamp(artifact.created_at),
+        "pruned_at": timestamp(artifact.pruned_at),
         "url": links.absolute(reverse("pipelines:artifact", args=[artifact.pk])),
     }
 

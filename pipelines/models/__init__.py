@@ -1,7 +1,7 @@
 """The nouns of what was built, one a file."""
 
 from pipelines.models.artifact import Artifact, ArtifactFile
-from pipelines.models.blob import Blob, BlobState
+from pipelines.models.blob import Blob, BlobState, Collection
 from pipelines.models.connection import ConnectionKind, ServiceConnection
 from pipelines.models.gate import GateDecision
 from pipelines.models.hook import PushHook
@@ -19,6 +19,7 @@ __all__ = [
     "ArtifactFile",
     "Blob",
     "BlobState",
+    "Collection",
     "ConnectionKind",
     "ExecutionState",
     "GateDecision",

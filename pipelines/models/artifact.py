@@ -29,6 +29,10 @@ class ArtifactQuerySet(models.QuerySet["Artifact"]):
         )
         return self.filter(~models.Exists(later))
 
+    def with_bytes(self) -> Self:
+        """Those whose bytes are kept for their own sake."""
+        return self.filter(pruned_at__isnull=True)
+
 
 class Artifact(Sealed):
     """Files or an image that one step of one run produced. Never changes.
@@ -37,6 +41,9 @@ class Artifact(Sealed):
     where there are more. `digest` is the identity: of the manifest of files, or of the image.
     """
 
+    unsealed = frozenset({"pruned_at"})
+
+    # What was made. Never changes.
     run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="artifacts")
     stage = models.CharField(max_length=64)
     job = models.CharField(max_length=64)
@@ -58,6 +65,11 @@ class Artifact(Sealed):
     )
     created_at = models.DateTimeField()
 
+    # What has happened. Written only by forgetting.py.
+    pruned_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since when its bytes are no longer kept for its sake."
+    )
+
     objects = ArtifactQuerySet.as_manager()
 
     class Meta:
@@ -68,6 +80,12 @@ class Artifact(Sealed):
                 fields=["run"],
                 condition=models.Q(type="packages"),
                 name="artifacts_for_repositories",
+            ),
+            # What keeping files for a time looks at, the oldest first.
+            models.Index(
+                fields=["created_at"],
+                condition=models.Q(pruned_at__isnull=True),
+                name="artifacts_with_bytes_by_age",
             ),
         ]
         constraints = [

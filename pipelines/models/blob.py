@@ -34,6 +34,23 @@ class BlobState(State):
         }
 
 
+class Collection(models.Model):
+    """One run of the collector, once it has ended."""
+
+    began_at = models.DateTimeField()
+    ended_at = models.DateTimeField()
+    condemned = models.PositiveIntegerField(help_text="How many blobs it condemned.")
+    removed = models.PositiveIntegerField(help_text="How many blobs' bytes it removed.")
+    removed_bytes = models.PositiveBigIntegerField()
+    failed = models.PositiveIntegerField(help_text="How many the storage did not let it remove.")
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.removed} blobs, {self.removed_bytes} bytes"
+
+
 class BlobQuerySet(models.QuerySet["Blob"]):
     def there(self) -> Self:
         """Those whose bytes can be read."""

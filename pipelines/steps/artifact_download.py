@@ -8,7 +8,7 @@ from django.conf import settings
 
 from pipelines import archives, blobs
 from pipelines.errors import Invalid, SluiceError
-from pipelines.models import Blob
+from pipelines.models import Blob, BlobState
 from pipelines.steps.base import StepContext, StepFailed
 
 #: More members than this are refused before the first is unpacked: each takes a place on the disk.
@@ -22,6 +22,11 @@ def run(context: StepContext) -> None:
     blob = Blob.objects.filter(pk=str(described.get("sha256", ""))).first()
     if blob is None:
         raise StepFailed(f"“{described.get('artifact', '')}” holds no files to download.")
+    if blob.state == BlobState.REMOVED:
+        raise StepFailed(
+            f"The bytes of “{described.get('artifact', '')}” are no longer kept: retention removed "
+            "them. Build it anew."
+        )
     folder = context.inside(context.text("path"), "path")
     try:
         folder.mkdir(parents=True, exist_ok=True)

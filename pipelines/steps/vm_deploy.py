@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from pipelines import blobs, crews, processes, rollouts, ssh
 from pipelines.connections import Opened
-from pipelines.models import Blob, ConnectionKind, Machine, MachineGroup
+from pipelines.models import Blob, BlobState, ConnectionKind, Machine, MachineGroup
 from pipelines.rollouts import Turn
 from pipelines.steps.base import StepContext, StepFailed, StepPaused
 
@@ -71,7 +71,7 @@ class _Deployment:
             self.context.log.say(f"{self._image} is an image: nothing is brought to the machines")
             return None
         blob = Blob.objects.filter(pk=sha256).first()
-        if blob is None:
+        if blob is None or blob.state == BlobState.REMOVED:
             raise StepFailed(f"The artifact's bytes ({sha256}) are not kept here.")
         mark = f"sluice-{self.context.job.pk}"
         return ssh.File(self.path, sha256, partial(blobs.open_blob, blob), mark)

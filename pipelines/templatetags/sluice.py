@@ -50,6 +50,7 @@ LOOKS: dict[str, Look] = {
     # Versions.
     "published": Look("Published", "success", "box"),
     "recalled": Look("Recalled", "danger", "octagon"),
+    "pruned": Look("Pruned", "neutral", "scissors"),
     # Images, as their registry has them now.
     "same": Look("As published", "success", "check-circle"),
     "moved": Look("Tag moved", "warning", "triangle"),
@@ -105,7 +106,7 @@ STATE_GROUPS: dict[str, tuple[str, ...]] = {
         "skipped",
     ),
     "Runners": ("alive", "silent"),
-    "Versions": ("published", "recalled"),
+    "Versions": ("published", "recalled", "pruned"),
     "Images": ("same", "moved", "untagged", "gone", "unknown"),
     "Promotions": (
         "requested",
@@ -423,6 +424,7 @@ _SECTIONS: dict[str, str] = {
     "promotion:history": "history",
     "promotion:ledger": "history",
     "promotion:selection": "history",
+    "promotion:storage": "storage",
     "pipelines:": "pipelines",
     "accounts:": "account",
     "schema": "api",

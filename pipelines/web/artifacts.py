@@ -8,7 +8,7 @@ from django.shortcuts import render
 from pipelines import artifacts
 from pipelines.models import Artifact, ExecutionState
 from pipelines.web.doors import PageRequest, one, page
-from pipelines.web.files import address_in, files_shown
+from pipelines.web.files import address_in, download_of, files_shown
 
 
 @page("GET")
@@ -22,7 +22,13 @@ def artifact(request: PageRequest, artifact_id: int) -> HttpResponse:
         "artifact": found,
         "run": found.run,
         "pipeline": found.run.pipeline,
-        "shown": files_shown(request, found.files.all(), address_in(found)),
+        "shown": files_shown(
+            request,
+            found.files.all(),
+            address_in(found),
+            download_of(found),
+            has_bytes=found.pruned_at is None,
+        ),
         "descriptor": json.dumps(artifacts.descriptor(found), indent=2, ensure_ascii=False),
         "has_succeeded": found.run.state == ExecutionState.SUCCEEDED,
     }

@@ -64,7 +64,7 @@ class Owner:
 
     name: str
     crumbs: Sequence[tuple[str, str]]
-    download: str = ""
+    download: str
 
 
 # ---- All files ---------------------------------------------------------------------------------
@@ -72,9 +72,12 @@ def files_shown(
     request: PageRequest,
     files: "QuerySet[Any]",
     address: Address,
-    download: Address | None = None,
+    download: Address,
+    *,
+    has_bytes: bool,
 ) -> Shown:
-    """The files of an artifact or version as a tree, with what can be done with each."""
+    """The files of an artifact or version as a tree, with what can be done with each: nothing once
+    their bytes are no longer kept."""
     sought = request.GET.get("files", "").strip()[:200]
     count = files.count()
     matching = files.filter(path__icontains=sought) if sought else files
@@ -86,9 +89,9 @@ def files_shown(
             size=file.blob.size,
             digest=file.blob.sha256,
             executable=file.executable,
-            address=address(file.path),
-            act=_act(file.blob, end),
-            download=download(file.path) if download else "",
+            address=address(file.path) if has_bytes else "",
+            act=_act(file.blob, end) if has_bytes else "",
+            download=download(file.path) if has_bytes else "",
         )
         for file in rows.rows
     ]
@@ -184,6 +187,10 @@ def address_in(artifact: Artifact) -> Address:
     return lambda path: reverse("pipelines:artifact_file", args=[artifact.pk, path])
 
 
+def download_of(artifact: Artifact) -> Address:
+    return lambda path: reverse("api:artifact-file", args=[artifact.pk, path])
+
+
 @page("GET")
 def artifact_file(request: PageRequest, artifact_id: int, path: str) -> HttpResponse:
     artifact = one(
@@ -203,7 +210,4 @@ def artifact_file(request: PageRequest, artifact_id: int, path: str) -> HttpResp
         (str(run), reverse("pipelines:run", args=[run.pipeline.slug, run.number])),
         (artifact.name, reverse("pipelines:artifact", args=[artifact.pk])),
     ]
-    # The only file of an artifact is what the artifact's download is.
-    is_all = artifact.bundle_id == file.blob_id
-    download = reverse("api:artifact-download", args=[artifact.pk]) if is_all else ""
-    return file_page(request, file, Owner(artifact.name, crumbs, download))
+    return file_page(request, file, Owner(artifact.name, crumbs, download_of(artifact)(path)))

@@ -25,7 +25,7 @@ from pipelines.api.schema import (
 )
 from pipelines.errors import Invalid, NotFound
 from pipelines.models import Artifact
-from promotion import descriptors, images, publishing, registries, selection
+from promotion import descriptors, images, publishing, registries, retention, selection
 from promotion.api import lookups
 from promotion.api.shapes import (
     PackageAnswer,
@@ -176,7 +176,7 @@ class VersionsView(ApiView):
     @operation(
         "Publish an artifact as a version",
         {201: shape(VersionAnswer), 200: shape(VersionAnswer, "It exists with the same bytes.")},
-        refusals=(404, 409, 415, 422),
+        refusals=(404, 409, 410, 415, 422),
         body=PublishBody,
         headers=IDEMPOTENCY,
         tag=TAG,
@@ -256,6 +256,7 @@ class VersionDownloadView(ApiView):
         found = lookups.version(repository, package, version)
         if found.bundle is None or name not in {None, found.bundle_name}:
             raise Http404
+        retention.note_download(found)
         return download(
             request,
             found.bundle,
@@ -284,6 +285,7 @@ class VersionFileView(ApiView):
         query(request, "signature", is_list=False)
         found = lookups.version(repository, package, version)
         file = get_object_or_404(found.files.select_related("blob"), path=path)
+        retention.note_download(found)
         return serve(request, file.blob, path.rpartition("/")[2])
 
     head = get
@@ -322,7 +324,7 @@ class RecallView(ApiView):
     @operation(
         "Recall a version: it can no longer be promoted or selected",
         {200: shape(VersionAnswer)},
-        refusals=(404, 409, 415, 422),
+        refusals=(404, 409, 410, 415, 422),
         body=RecallBody,
         tag=TAG,
     )

@@ -149,6 +149,8 @@ class VersionAnswer(TypedDict):
     recalled_at: str | None
     recall_reason: str
     replacement: str | None
+    pruned_at: str | None
+    pruned_reason: str
     download_url: str | None
     url: str
 
@@ -157,7 +159,8 @@ def version_answer(
     version: Version, placed: descriptors.PlacedImage | None = None
 ) -> VersionAnswer:
     names = [version.package.repository.name, version.package.name, version.name]
-    download = descriptors.download_path(version) if version.bundle_id else None
+    has_bytes = version.bundle_id and version.pruned_at is None
+    download = descriptors.download_path(version) if has_bytes else None
     return {
         "repository": names[0],
         "package": names[1],
@@ -189,6 +192,8 @@ def version_answer(
         "recalled_at": timestamp(version.recalled_at),
         "recall_reason": version.recall_reason,
         "replacement": version.replacement.name if version.replacement else None,
+        "pruned_at": timestamp(version.pruned_at),
+        "pruned_reason": version.pruned_reason,
         "download_url": links.absolute(download) if download else None,
         "url": links.absolute(reverse("promotion:version", args=names)),
     }

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from promotion.api import contents, promotions, repositories
+from promotion.api import contents, promotions, repositories, retention
 
 PACKAGE = "repositories/<str:repository>/packages/<str:package>"
 VERSION = f"{PACKAGE}/versions/<str:version>"
@@ -25,6 +25,16 @@ urlpatterns = [
         "repositories/<str:repository>/packages/",
         repositories.PackagesView.as_view(),
         name="packages",
+    ),
+    path(
+        "repositories/<str:repository>/retention/",
+        retention.RetentionView.as_view(),
+        name="repository-retention",
+    ),
+    path(
+        "repositories/<str:repository>/retention/preview/",
+        retention.PreviewView.as_view(),
+        name="repository-retention-preview",
     ),
     path(f"{PACKAGE}/", repositories.PackageView.as_view(), name="package"),
     path(f"{PACKAGE}/resolve/", repositories.ResolveView.as_view(), name="package-resolve"),

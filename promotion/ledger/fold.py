@@ -21,6 +21,8 @@ class Folded:
     bundles: dict[Key, str | None] = field(default_factory=dict)
     image_details: dict[Key, str] = field(default_factory=dict)
     recalls: set[Key] = field(default_factory=set)
+    retentions: dict[str, Any] = field(default_factory=dict)
+    prunings: dict[Key, tuple[str, str]] = field(default_factory=dict)
     evidence: set[Key] = field(default_factory=set)
     environments: dict[str, int] = field(default_factory=dict)
     policies: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -65,6 +67,13 @@ def _apply(state: Folded, type_: str, actor: str, at: str, data: Mapping[str, An
             if data["registry"]:
                 bound = (data["registry"], data["connection"], actor)
                 state.registries[data["repository"]] = bound
+        case "repository.retention_set":
+            if data["rules"] is None:
+                state.retentions.pop(data["repository"], None)
+            else:
+                state.retentions[data["repository"]] = data["rules"]
+        case "version.pruned":
+            state.prunings[_version(data)] = (data["reason"], at)
         case "version.published":
             state.versions[_version(data)] = data["manifest_digest"]
             state.bundles[_version(data)] = data["bundle"]

@@ -16,12 +16,13 @@ from django.db.models import Count, F
 from django.utils import timezone
 
 from accounts.models import Token
-from pipelines import scrubbing
+from pipelines import collecting, scrubbing
 from pipelines.canonical import canonical, digest, timestamp
 from pipelines.models import (
     Artifact,
     ArtifactFile,
     Blob,
+    BlobState,
     ExecutionState,
     GateDecision,
     Job,
@@ -211,6 +212,20 @@ def _state_findings(folded: Folded) -> Iterator[str]:
     )
     recalled = Version.objects.filter(state=VersionState.RECALLED).values_list(*names)
     yield from _compare_sets("recall", folded.recalls, set(recalled))
+    yield from _compare(
+        "retention rules of repository",
+        folded.retentions,
+        dict(Repository.objects.filter(retention__isnull=False).values_list("name", "retention")),
+    )
+    pruned = Version.objects.filter(pruned_at__isnull=False)
+    yield from _compare(
+        "pruning of version",
+        folded.prunings,
+        {
+            row[:3]: (row[3], timestamp(row[4]))
+            for row in pruned.values_list(*names, "pruned_reason", "pruned_at")
+        },
+    )
     evidence = Evidence.objects.values_list(*version, "predicate_type", "digest")
     yield from _compare_sets("evidence", folded.evidence, set(evidence))
     yield from _compare(
@@ -308,6 +323,10 @@ def _bytes_findings(verification: Verification) -> Iterator[str]:
             verification.repaired.append(fault.said)
         else:
             yield fault.said
+    # What was pruned refers to nothing any more; whatever else does was promised its bytes.
+    removed = collecting.referenced().filter(state=BlobState.REMOVED)
+    for sha256 in removed.values_list("pk", flat=True).iterator(chunk_size=1000):
+        yield f"blob {sha256} was removed, and an artifact or a version that is kept needs it"
 
 
 # ---- 4 -----------------------------------------------------------------------------------------

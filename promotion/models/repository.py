@@ -47,6 +47,11 @@ class Repository(models.Model):
         help_text="Who set the registry, and must be allowed to use the connection to this day.",
     )
 
+    # What has happened. Written only by retention.py.
+    retention = models.JSONField(
+        null=True, blank=True, help_text="Which versions are kept (keeping.py); null: all of them."
+    )
+
     class Meta:
         ordering = ["name"]
         verbose_name_plural = "repositories"

@@ -33,13 +33,22 @@ class VersionQuerySet(models.QuerySet["Version"]):
 
     def available(self) -> Self:
         """Those that may still be promoted and selected."""
-        return self.filter(state=VersionState.PUBLISHED)
+        return self.filter(state=VersionState.PUBLISHED).with_bytes()
+
+    def with_bytes(self) -> Self:
+        """Those that were not pruned."""
+        return self.filter(pruned_at__isnull=True)
 
 
 class Version(Stateful, Sealed):
     """A sealed release. Its manifest's digest is what approvals and selections are bound to."""
 
-    unsealed = frozenset({"state", "recalled_by", "recalled_at", "recall_reason", "replacement"})
+    unsealed = frozenset(
+        {
+            *("state", "recalled_by", "recalled_at", "recall_reason", "replacement"),
+            *("pruned_at", "pruned_reason", "last_downloaded_at"),
+        }
+    )
 
     # What was asked for. Never changes.
     package = models.ForeignKey(Package, on_delete=models.PROTECT, related_name="versions")
@@ -58,7 +67,7 @@ class Version(Stateful, Sealed):
     )
     published_at = models.DateTimeField()
 
-    # What has happened. Written only by publishing.py.
+    # What has happened. Written only by publishing.py and, below, by retention.py.
     state = models.CharField(max_length=10, choices=VersionState, default=VersionState.PUBLISHED)
     recalled_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
@@ -67,6 +76,14 @@ class Version(Stateful, Sealed):
     recall_reason = models.TextField(blank=True)
     replacement = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    pruned_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since when its bytes are no longer kept. Never again."
+    )
+    # A default of the database's own, for the release that still publishes while this one comes.
+    pruned_reason = models.TextField(blank=True, default="", db_default="")
+    last_downloaded_at = models.DateTimeField(
+        null=True, blank=True, help_text="About when somebody last fetched its bytes."
     )
 
     objects = VersionQuerySet.as_manager()
@@ -83,6 +100,11 @@ class Version(Stateful, Sealed):
             models.CheckConstraint(
                 condition=models.Q(bundle__isnull=False) | ~models.Q(image=""),
                 name="version_holds_files_or_an_image",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(pruned_at__isnull=True, pruned_reason="")
+                | (models.Q(pruned_at__isnull=False) & ~models.Q(pruned_reason="")),
+                name="a_pruned_version_says_why",
             ),
         ]
         indexes = [

@@ -11,7 +11,10 @@ from promotion.models import Promotion
 
 
 def waiting(request: HttpRequest) -> dict[str, Any]:
-    """`waiting_count`: how many promotions wait for this person, counted once a page shows it."""
+    """`waiting_count`: how many promotions wait for this person, counted once a page shows it.
+
+    `sees_storage`: whether the storage's page is for them.
+    """
 
     def count() -> int:
         user = getattr(request, "user", None)
@@ -19,4 +22,8 @@ def waiting(request: HttpRequest) -> dict[str, Any]:
             return 0
         return Promotion.objects.open().awaiting(user).count()
 
-    return {"waiting_count": SimpleLazyObject(count)}
+    def sees_storage() -> bool:
+        user = getattr(request, "user", None)
+        return isinstance(user, User) and rules.may(user, "retention.preview")
+
+    return {"waiting_count": SimpleLazyObject(count), "sees_storage": sees_storage}

@@ -9,6 +9,7 @@ from accounts.models import User
 from pipelines import connections
 from pipelines.models import Artifact, ConnectionKind, ServiceConnection
 from pipelines.models.pipeline import SLUG_HELP
+from promotion import keeping
 from promotion.gates import Rules
 from promotion.models import Environment, Repository, RepositoryKind, Version
 from promotion.models.version import VERSION_NAME_HELP
@@ -109,6 +110,43 @@ class RecallForm(forms.Form):
         assert isinstance(field, forms.ModelChoiceField)
         field.queryset = version.package.versions.available().exclude(pk=version.pk)
         field.choices = [("", "None"), *((other.pk, other.name) for other in others)]
+
+
+class RetentionForm(forms.Form):
+    """What keeps a version. What each rule means stands in keeping.py."""
+
+    newest = forms.IntegerField(
+        label="Keep the newest",
+        min_value=1,
+        max_value=1_000_000,
+        required=False,
+        help_text="So many versions of each package. Recalled ones do not count.",
+    )
+    younger_days = forms.IntegerField(
+        label="Keep what is younger than",
+        min_value=1,
+        max_value=36_500,
+        required=False,
+        help_text="In days since its publication.",
+    )
+    used_days = forms.IntegerField(
+        label="Keep what was used within",
+        min_value=1,
+        max_value=36_500,
+        required=False,
+        help_text="In days since it was last downloaded, selected or published.",
+    )
+    placed_days = forms.IntegerField(
+        label="Keep what was placed within",
+        min_value=0,
+        max_value=36_500,
+        initial=30,
+        help_text="In days since it was last placed in any environment: time to roll back.",
+    )
+
+    @property
+    def rules(self) -> keeping.Rules:
+        return keeping.Rules(**self.cleaned_data)
 
 
 class PolicyForm(forms.Form):

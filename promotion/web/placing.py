@@ -146,6 +146,8 @@ def _obstacle(
     for version, replaced in planned.items:
         if version.state == VersionState.RECALLED:
             return f"{version} was recalled: {version.recall_reason}"
+        if version.pruned_at is not None:
+            return f"{version} was pruned: {version.pruned_reason}"
         if replaced is not None and replaced.pk == version.pk:
             return f"{version} is in {environment.name} already."
     closed = gates.closed(results, besides=gates.APPROVALS)
@@ -209,6 +211,8 @@ def earlier_versions(environment: Environment, package: Package) -> list[Version
     found = {
         placement.version_id: placement.version
         for placement in placed
-        if placement.version_id not in current and placement.version.state == VersionState.PUBLISHED
+        if placement.version_id not in current
+        and placement.version.state == VersionState.PUBLISHED
+        and placement.version.pruned_at is None
     }
     return list(found.values())

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.urls import NoReverseMatch, reverse
 
+from promotion import keeping
 from promotion.models import LedgerEntry
 
 
@@ -79,6 +80,18 @@ def _registry_set(data: Data) -> Sentence:
     if data["connection"]:
         parts += [Part("with the connection"), Part(data["connection"], mono=True)]
     return Sentence("changed", tuple(parts))
+
+
+def _retention_set(data: Data) -> Sentence:
+    name = data["repository"]
+    rules = data["rules"]
+    said = " ".join(keeping.in_words(keeping.Rules.read(rules)))
+    parts = (Part("set the retention of"), _link(name, "promotion:repository", name))
+    return Sentence("hint", parts, said)
+
+
+def _version_pruned(data: Data) -> Sentence:
+    return Sentence("pruned", (Part("pruned"), _version(data)), data.get("reason", ""))
 
 
 def _version_published(data: Data) -> Sentence:
@@ -186,8 +199,10 @@ def _selection_made(data: Data) -> Sentence:
 WRITERS: Mapping[str, Callable[[Data], Sentence]] = {
     "repository.created": _repository_created,
     "repository.registry_set": _registry_set,
+    "repository.retention_set": _retention_set,
     "version.published": _version_published,
     "version.recalled": _version_recalled,
+    "version.pruned": _version_pruned,
     "evidence.added": _evidence_added,
     "environment.created": _environment_created,
     "environment.target_set": _target_set,

@@ -13,6 +13,7 @@ from promotion.models import Evidence, Promotion, PromotionKind, PromotionState,
 
 GATE_NAMES = {
     "not_recalled": "No recalled version",
+    "not_pruned": "No pruned version",
     "upstream": "Placed upstream first",
     "approvals": "Approvals",
 }

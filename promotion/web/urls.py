@@ -16,7 +16,9 @@ from promotion.web import (
     publishing,
     registries,
     repositories,
+    retention,
     selections,
+    storage,
     versions,
 )
 
@@ -37,6 +39,7 @@ urlpatterns = [
     path("repositories/-/new/", repositories.repository_new, name="repository_new"),
     path(f"{REPOSITORY}/", repositories.repository, name="repository"),
     path(f"{REPOSITORY}/-/registry/", registries.registry, name="repository_registry"),
+    path(f"{REPOSITORY}/-/retention/", retention.rules, name="repository_retention"),
     path(f"{PACKAGE}/", repositories.package, name="package"),
     path(f"{VERSION}/", versions.version, name="version"),
     path(f"{VERSION}/files/<path:path>", files.version_file, name="version_file"),
@@ -65,6 +68,7 @@ urlpatterns = [
     path(f"{PROMOTION}/withdraw/", promotions.withdraw, name="promotion_withdraw"),
     path(f"{PROMOTION}/retry/", promotions.retry, name="promotion_retry"),
     # Audit
+    path("storage/", storage.overview, name="storage"),
     path("history/", history.history, name="history"),
     path("history/<int:sequence>/", history.entry, name="history_entry"),
 ]

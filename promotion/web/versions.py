@@ -78,6 +78,7 @@ def _shown_version(
     refused: SluiceError | None = None,
 ) -> HttpResponse:
     is_published = version.state == VersionState.PUBLISHED
+    has_bytes = version.pruned_at is None
     may_recall = is_published and rules.may(request.user, "version.recall")
     evidence = version.evidence.select_related("added_by")
     context: dict[str, Any] = {
@@ -86,7 +87,11 @@ def _shown_version(
         "package": version.package,
         "repository": version.package.repository,
         "shown": files_shown(
-            request, version.files.all(), files.address_in(version), files.download_of(version)
+            request,
+            version.files.all(),
+            files.address_in(version),
+            files.download_of(version),
+            has_bytes=has_bytes,
         ),
         "evidence": [shapes.evidence(each) for each in evidence],
         "placements": Placement.objects.filter(version=version)
@@ -96,7 +101,7 @@ def _shown_version(
         .select_related("environment", "requested_by")
         .order_by("-pk")[:20],
         "selections": version.selections.select_related("by", "environment")[:50],
-        "may_request": is_published and rules.may(request.user, "promotion.request"),
+        "may_request": is_published and has_bytes and rules.may(request.user, "promotion.request"),
         "environments": Environment.objects.all(),
         "image": shapes.image(version) if version.image else None,
         "may_look": rules.may(request.user, "image.look"),

@@ -12,6 +12,7 @@ HOOKS = "/api/v1/pipelines/{pipeline}/hooks/"
 UPLOADS = RUN + "uploads/"
 UPLOAD = UPLOADS + "{upload}/"
 PACKAGE = "/api/v1/repositories/{repository}/packages/{package}/"
+RETENTION = "/api/v1/repositories/{repository}/retention/"
 VERSION = PACKAGE + "versions/{version}/"
 PROMOTION = "/api/v1/promotions/{promotion}/"
 CONNECTION = "/api/v1/connections/{connection}/"
@@ -200,6 +201,9 @@ CALLS = [
         instead={"repository": "images"},
     ),
     Call("GET", "/api/v1/repositories/{repository}/packages/", 200),
+    Call("GET", RETENTION, 200),
+    Call("PUT", RETENTION, 200, frozenset({"admin"}), {"newest": 10, "used_days": 30}),
+    Call("POST", RETENTION + "preview/", 200, MANAGERS | {"admin"}, {"newest": 1}),
     Call("GET", PACKAGE, 200),
     Call("GET", PACKAGE + "resolve/", 200, query="?environment=staging"),
     Call("GET", PACKAGE + "versions/", 200),

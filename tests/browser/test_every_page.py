@@ -19,7 +19,8 @@ from pipelines import artifacts, connections, definitions, receiving, runs
 from pipelines.logs import LogWriter
 from pipelines.models import Artifact, ExecutionState, Job, MachineResult, Runner, Trigger
 from pipelines.web import urls as pipelines_urls
-from promotion import images, promoting, publishing, selection
+from promotion import images, promoting, publishing, retention, selection
+from promotion.keeping import Rules
 from promotion.models import Promotion
 from promotion.web import urls as promotion_urls
 from tests.browser.conftest import Window, Windows
@@ -133,6 +134,7 @@ class Shop:
         bad = site.publish("0.9.0")
         publishing.recall(bad, by=cast.ben, reason="It loses data.", replacement=one)
         self._add_image()
+        self.pruned = self._pruned()
         self.waiting = site.request(site.staging, site.publish("2.0.0"))
         self.artifact = make_artifact(cast.ada, site.pipeline, {"a/b.txt": b"x", "c.txt": b"y"})
         packed = make_artifact(cast.ada, site.pipeline, {"app.tar": ARCHIVE}, name="packed")
@@ -179,6 +181,17 @@ class Shop:
             version = publishing.publish(docker, "web", "1.0.0", artifact, by=ada).version
             pusher.multiarch("1.0")
             images.look_for_drift(version, by=ada)
+
+    def _pruned(self) -> Artifact:
+        """An artifact whose version no rule kept."""
+        cast, pipeline = self.site.cast, self.site.pipeline
+        tools = publishing.create_repository("tools", by=cast.ada)
+        made = [make_artifact(cast.ada, pipeline) for _ in range(2)]
+        for name, artifact in zip(("1.0.0", "2.0.0"), made, strict=True):
+            publishing.publish(tools, "tool", name, artifact, by=cast.ada)
+        retention.set_rules(tools, Rules(newest=1), by=cast.admin)
+        assert retention.retain() == 1
+        return made[0]
 
     def _deployed(self) -> list[object]:
         """A job that got to one of its two machines, and what its address names."""
@@ -239,6 +252,8 @@ class Shop:
             "promotion:repository_new": [],
             "promotion:repository": ["apps"],
             "promotion:repository_registry": ["images"],
+            "promotion:repository_retention": ["apps"],
+            "promotion:storage": [],
             "promotion:package": [*app],
             "promotion:version": [*app, "1.1.0"],
             "promotion:version_file": [*app, "1.1.0", "notes.txt"],
@@ -289,6 +304,9 @@ class Shop:
             "a completed promotion": reverse("promotion:promotion", args=[self._completed]),
             "an image": reverse("promotion:version", args=["images", "web", "1.0.0"]),
             "a repository of images": reverse("promotion:repository", args=["images"]),
+            "a pruned version": reverse("promotion:version", args=["tools", "tool", "1.0.0"]),
+            "a pruned artifact": reverse("pipelines:artifact", args=[self.pruned.pk]),
+            "a package with a pruned version": reverse("promotion:package", args=["tools", "tool"]),
             "a recalled version": reverse("promotion:version", args=[*app, "0.9.0"]),
             "a job that deploys": reverse("pipelines:job", args=self._deploys),
             "a running run": reverse("pipelines:run", args=["app", self._queued]),

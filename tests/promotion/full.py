@@ -14,13 +14,15 @@ from promotion import (
     policies,
     promoting,
     publishing,
+    retention,
     selection,
     sweeping,
     uploads,
 )
+from promotion.keeping import Rules
 from promotion.models import Promotion, PromotionState, Version
 from promotion.selection import Query
-from tests.cast import Site, external_run, token_of, work_off
+from tests.cast import Site, external_run, make_artifact, token_of, work_off
 from tests.parts import registry as parts
 from tests.pipelines.working import job, upload, worked, yaml
 from tests.sealed import unsealed
@@ -52,6 +54,7 @@ def fill(site: Site) -> Site:
     selection.select(package, Query(environment="production"), by=cast.production, consumer="x")
     selection.select(package, Query(range="^1"), by=cast.production)
     publishing.recall(two, by=cast.cleo, reason="It loses data.", replacement=one)
+    _prune(site)
     _unhappy_ends(site, three)
     environments.set_target(site.production, by=cast.admin, registry="registry.example.com/live")
     policies.set_policy(site.production, {"approvals": 2, "upstream": "staging"}, by=cast.admin)
@@ -101,6 +104,17 @@ def _publish_from_a_pipeline(site: Site) -> None:
     run = worked(site, yaml({"make": job("echo 1 > a", step)}, {"ask": ask}), slug="publishing")
     runs.pass_job(run.jobs.get(key="ask"), by=site.cast.cleo, comment="Good.")
     uploads.publish_uploads(work_off(run).pk)
+
+
+def _prune(site: Site) -> None:
+    """The older of two versions goes, with the artifact that it was made of."""
+    tools = publishing.create_repository("tools", by=site.cast.ada)
+    for name in ("1.0.0", "1.1.0"):
+        artifact = make_artifact(site.cast.ada, site.pipeline)
+        publishing.publish(tools, "old", name, artifact, by=site.cast.ada)
+    retention.set_rules(tools, Rules(newest=1), by=site.cast.admin)
+    assert retention.retain() == 1
+    assert Artifact.objects.filter(pruned_at__isnull=False).count() == 1
 
 
 def _unhappy_ends(site: Site, version: Version) -> None:

@@ -7,8 +7,17 @@ import pytest
 
 from accounts.models import Role, User
 from pipelines.errors import Forbidden
-from promotion import environments, policies, promoting, publishing, rules, selection
+from promotion import (
+    environments,
+    policies,
+    promoting,
+    publishing,
+    retention,
+    rules,
+    selection,
+)
 from promotion.errors import SelfApproval
+from promotion.keeping import Rules
 from promotion.models import Package, PromotionState
 from tests.cast import ROLES, Site, make_artifact
 from tests.world import nothing_changes, refused, world
@@ -113,6 +122,14 @@ def _select(site: Site) -> Act:
     return lambda by: selection.select(version.package, query, by=by)
 
 
+def _set_retention(site: Site) -> Act:
+    return lambda by: retention.set_rules(site.repository, Rules(newest=3), by=by)
+
+
+def _preview_retention(site: Site) -> Act:
+    return lambda by: retention.preview(site.repository, Rules(newest=3), by=by)
+
+
 def _read(rule: str) -> Callable[[Site], Act]:
     def prepare(site: Site) -> Act:
         return lambda by: rules.require(by, rule)
@@ -139,6 +156,10 @@ MATRIX = {
     "withdraw cleo's request": Row("promotion.withdraw", MANAGERS, _withdraw_of_another),
     "withdraw ada's request": Row("promotion.withdraw", WRITERS, _withdraw_of_ada),
     "retry": Row("promotion.retry", WRITERS | {"admin"}, _retry),
+    "try retention rules out": Row(
+        "retention.preview", MANAGERS | {"admin"}, _preview_retention, only_reads=True
+    ),
+    "set retention rules": Row("retention.manage", {"admin"}, _set_retention),
     "select": Row("selection.make", WRITERS | {"production", "admin"}, _select),
 }
 

@@ -10,7 +10,7 @@ from django.db import DatabaseError, IntegrityError, connection, models, transac
 from django.utils import timezone
 
 from pipelines import errors
-from pipelines.models import Blob
+from pipelines.models import Artifact, Blob
 from pipelines.seals import Sealed
 from promotion.ledger.verify import SEALED
 from promotion.models import (
@@ -23,9 +23,15 @@ from promotion.models import (
 from tests.cast import Site
 from tests.world import nothing_changes
 
+Model = type[models.Model]
+
 #: What may change of a sealed row, by table: everything else may not.
-MAY_CHANGE = {
-    Version: {"state", "recalled_by", "recalled_at", "recall_reason", "replacement"},
+MAY_CHANGE: dict[Model, set[str]] = {
+    Version: {
+        *("state", "recalled_by", "recalled_at", "recall_reason", "replacement"),
+        *("pruned_at", "pruned_reason", "last_downloaded_at"),
+    },
+    Artifact: {"pruned_at"},
     Promotion: {
         "state",
         "gates",
@@ -40,7 +46,6 @@ MAY_CHANGE = {
     Blob: {"state", "kept_at", "recipe"},
 }
 
-Model = type[models.Model]
 by_name = pytest.mark.parametrize("model", SEALED, ids=lambda model: model.__name__)
 
 
@@ -148,6 +153,9 @@ CHANGES: dict[Model, dict[str, Any]] = {
         "state": VersionState.RECALLED,
         "recalled_at": NOW,
         "recall_reason": "It is bad.",
+        "pruned_at": NOW,
+        "pruned_reason": "No rule keeps it.",
+        "last_downloaded_at": NOW,
     },
     Promotion: {
         "state": PromotionState.STALE,

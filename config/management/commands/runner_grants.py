@@ -35,6 +35,7 @@ CHANGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     # Whoever refers to bytes holds them.
     ("pipelines.Blob", ("state", "kept_at", "recipe")),
     ("pipelines.ServiceConnection", ("last_used_at",)),
+    ("promotion.Version", ("last_downloaded_at",)),
 )
 REMOVES = ("pipelines.LogChunk", "pipelines.Runner")
 #: Nobody's password leaves the site, hashed or not.
