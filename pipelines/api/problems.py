@@ -32,6 +32,7 @@ STATUS: Mapping[type[errors.SluiceError], int] = {
     # gave no answer of use. A 4xx would blame the caller, a 500 Sluice itself.
     errors.Unreachable: 502,
     errors.BadRequest: 400,
+    errors.Damaged: 500,
     errors.SluiceError: 500,
 }
 

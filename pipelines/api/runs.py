@@ -32,7 +32,7 @@ from pipelines.api.schema import (
 from pipelines.api.shapes import ArtifactAnswer, RunAnswer, artifact_answer, run_answer
 from pipelines.api.uploads import StagedUpload, StagingParser, announced_digest
 from pipelines.errors import DigestMismatch, Invalid, UnknownField
-from pipelines.models import Artifact, ArtifactFile, ExecutionState, Job, Run, ServiceConnection
+from pipelines.models import Artifact, ExecutionState, Job, Run, ServiceConnection
 from pipelines.tails import Place, RawLine
 
 TAG = "Runs"
@@ -450,9 +450,9 @@ class ArtifactFileView(ApiView):
     )
     def get(self, request: Request, artifact: int, path: str) -> HttpResponseBase:
         query(request, "signature", is_list=False)
-        files = ArtifactFile.objects.select_related("blob", "artifact__run__pipeline")
-        file = get_object_or_404(files, artifact=artifact, path=path)
-        forgetting.require_bytes(file.artifact)
+        found = get_object_or_404(Artifact.objects.select_related("run__pipeline"), pk=artifact)
+        file = get_object_or_404(found.files.select_related("blob"), path=path)
+        forgetting.require_bytes(found)
         return serve(request, file.blob, path.rpartition("/")[2])
 
     head = get

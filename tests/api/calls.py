@@ -134,7 +134,7 @@ CALLS = [
     Call("GET", UPLOAD, 200, OWN, strangers=OTHERS),
     Call(
         "PUT",
-        UPLOAD + "parts/{part_file}/{part}/",
+        UPLOAD + "parts/{file}/{part}/",
         201,
         OWN,
         b"parts",
@@ -150,8 +150,8 @@ CALLS = [
     Call("GET", "/api/v1/artifacts/{artifact}/", 200),
     Call("GET", "/api/v1/artifacts/{artifact}/download/", 200),
     Call("GET", "/api/v1/artifacts/{artifact}/contents/", 200),
-    Call("GET", "/api/v1/artifacts/{artifact}/download/{file}", 200),
-    Call("GET", "/api/v1/artifacts/{artifact}/files/{file}", 200),
+    Call("GET", "/api/v1/artifacts/{artifact}/download/{name}", 200, instead={"name": "file_name"}),
+    Call("GET", "/api/v1/artifacts/{artifact}/files/{path}", 200, instead={"path": "file_name"}),
     # Machines
     Call("GET", MACHINES, 200),
     Call("POST", MACHINES, 201, REPORTERS, {"name": "new", "connection": "web-key"}),

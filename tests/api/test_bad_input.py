@@ -440,8 +440,8 @@ def test_a_repository_takes_only_artifacts_of_its_kind(people: People, things: T
     people.ada.refused(
         "POST", "repositories/apps/packages/app/versions/", body, status=422, code="invalid"
     )
-    people.ada.post("repositories/", {"name": "images", "kind": "docker"})
-    made = people.ada.post("repositories/images/packages/web/versions/", body).json
+    people.ada.post("repositories/", {"name": "pictures", "kind": "docker"})
+    made = people.ada.post("repositories/pictures/packages/web/versions/", body).json
     assert made["files"] == []
     assert made["artifact"]["dockerUrl"] == things.image.image
 

@@ -29,7 +29,7 @@ def test_every_call_that_creates_takes_a_key() -> None:
     # Its answer has a secret in it, which no kept answer may have.
     without = {("POST", HOOKS)}
     # Made again, these have their effect once by themselves.
-    without |= {("PUT", UPLOAD + "parts/{part_file}/{part}/"), ("POST", UPLOAD + "complete/")}
+    without |= {("PUT", UPLOAD + "parts/{file}/{part}/"), ("POST", UPLOAD + "complete/")}
     assert creates - TAKES_A_KEY == without
 
 

@@ -42,6 +42,8 @@ CONNECTIONS = {
     "name", "kind", "team", "host", "settings", "description", "shared_with", "shared_with_all",
     "last_used_at",
 }  # fmt: skip
+CONTENTS = {"path", "kind", "members", "truncated", "warnings"}
+RETENTION = {"repository", "rules", "in_words"}
 REPOSITORY = {"name", "kind", "description"}
 A_VERSION = {
     "repository", "package", "version", "state", "manifest_digest", "artifact", "files",
@@ -80,12 +82,13 @@ FIELDS: dict[tuple[str, str], set[str]] = {
     ("POST", RUN + "artifacts/"): ARTIFACT,
     ("POST", UPLOADS): AN_UPLOAD,
     ("GET", UPLOAD): AN_UPLOAD,
-    ("PUT", UPLOAD + "parts/{part_file}/{part}/"): {"number", "size", "sha256"},
+    ("PUT", UPLOAD + "parts/{file}/{part}/"): {"number", "size", "sha256"},
     ("POST", UPLOAD + "complete/"): ARTIFACT,
     ("POST", UPLOAD + "abort/"): AN_UPLOAD,
     ("POST", RUN + "jobs/{stage}/{job}/pass/"): A_RUN,
     ("POST", RUN + "jobs/{stage}/{job}/refuse/"): A_RUN,
     ("GET", "/api/v1/artifacts/{artifact}/"): ARTIFACT,
+    ("GET", "/api/v1/artifacts/{artifact}/contents/"): CONTENTS,
     ("GET", MACHINES): A_GROUP,
     ("POST", MACHINES): A_GROUP,
     ("GET", MACHINES + "{group}/"): A_GROUP,
@@ -102,12 +105,18 @@ FIELDS: dict[tuple[str, str], set[str]] = {
     ("POST", "/api/v1/repositories/"): REPOSITORY,
     ("GET", "/api/v1/repositories/{repository}/"): REPOSITORY,
     ("PUT", "/api/v1/repositories/{repository}/registry/"): REPOSITORY,
+    ("GET", "/api/v1/repositories/{repository}/retention/"): RETENTION,
+    ("PUT", "/api/v1/repositories/{repository}/retention/"): RETENTION,
+    ("POST", "/api/v1/repositories/{repository}/retention/preview/"): (
+        RETENTION | {"kept", "pruned", "bytes_freed", "versions"}
+    ),
     ("GET", "/api/v1/repositories/{repository}/packages/"): {"name", "latest", "placements"},
     ("GET", PACKAGE): {"name", "latest", "placements"},
     ("GET", PACKAGE + "resolve/"): A_VERSION | {"explanation"},
     ("GET", PACKAGE + "versions/"): A_VERSION,
     ("POST", PACKAGE + "versions/"): A_VERSION,
     ("GET", VERSION): A_VERSION,
+    ("GET", VERSION + "contents/"): CONTENTS,
     ("GET", VERSION + "evidence/"): {"predicate_type", "result", "payload"},
     ("POST", VERSION + "evidence/"): {"predicate_type", "result", "payload"},
     ("POST", VERSION + "image/look/"): A_VERSION,
@@ -118,6 +127,7 @@ FIELDS: dict[tuple[str, str], set[str]] = {
     ("POST", "/api/v1/environments/"): AN_ENVIRONMENT,
     ("GET", ENVIRONMENT): AN_ENVIRONMENT,
     ("GET", ENVIRONMENT + "placements/"): {"package", "version", "environment", "since", "until"},
+    ("PUT", ENVIRONMENT + "target/"): {"registry", "registry_connection", "storage_connection"},
     ("PUT", ENVIRONMENT + "policy/"): {"environment", "revision", "digest"},
     ("GET", "/api/v1/promotions/"): A_PROMOTION,
     ("POST", "/api/v1/promotions/plan/"): {"plan", "plan_digest", "gates", "diff"},

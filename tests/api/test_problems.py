@@ -65,8 +65,8 @@ def test_every_refusal_has_a_family_of_its_own_status() -> None:
     assert unknown <= INTERNAL
 
 
-#: What a worker says to itself; it reaches no HTTP answer.
-INTERNAL: set[str] = set()
+#: What is nobody's fault but Sluice's own.
+INTERNAL = {"Damaged"}
 
 
 def test_every_code_and_every_title_is_its_own() -> None:

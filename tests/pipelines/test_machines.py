@@ -147,7 +147,7 @@ def test_another_teams_machines_are_not_mine_to_change(site: Site) -> None:
 def test_a_connection_that_opens_machines_cannot_be_removed(site: Site) -> None:
     group = make_known_group(site)
     refusal = refused(WrongState, lambda: connections.remove(group.connection, by=site.cast.ada))
-    assert "still used by web" in refusal.detail
+    assert "still used by machine group web" in refusal.detail
     machines.remove_group(group, by=site.cast.ada)
     connections.remove(group.connection, by=site.cast.ada)
 

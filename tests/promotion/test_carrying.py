@@ -360,15 +360,9 @@ def test_how_far_it_is_stands_on_the_page_and_in_the_answer(
     assert execute(promotion).state == P.COMPLETED
     done = [done for done, _ in seen]
     assert done == sorted(done)
-    assert (done[0], done[-1]) == (0, sum(sizes(version)))
+    assert (done[0], done[-1]) == (0, sum(blob.size for blob in blobs_of(version)))
     assert f"a.txt of {version}" in [what for _, what in seen]
     assert promotion.progress is None
-
-
-def sizes(version: Version) -> list[int]:
-    return [
-        blob.size for blob in {*blobs_of(version), *([version.bundle] if version.bundle else [])}
-    ]
 
 
 # ---- Verified ----------------------------------------------------------------------------------

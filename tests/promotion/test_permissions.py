@@ -1,14 +1,16 @@
 """Who may do what with versions and promotions: every act by everyone, and nobody else."""
 
 from collections.abc import Callable, Set
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
 
 from accounts.models import Role, User
-from pipelines.errors import Forbidden
+from pipelines.errors import Forbidden, WrongState
 from promotion import (
     environments,
+    images,
     policies,
     promoting,
     publishing,
@@ -130,6 +132,17 @@ def _preview_retention(site: Site) -> Act:
     return lambda by: retention.preview(site.repository, Rules(newest=3), by=by)
 
 
+def _look_at_image(site: Site) -> Act:
+    """Of a repository that names no registry: whoever may ask is told so."""
+    version = site.publish("1.0.0")
+
+    def act(by: User) -> None:
+        with suppress(WrongState):
+            images.look_for_drift(version, by=by)
+
+    return act
+
+
 def _read(rule: str) -> Callable[[Site], Act]:
     def prepare(site: Site) -> Act:
         return lambda by: rules.require(by, rule)
@@ -160,6 +173,7 @@ MATRIX = {
         "retention.preview", MANAGERS | {"admin"}, _preview_retention, only_reads=True
     ),
     "set retention rules": Row("retention.manage", {"admin"}, _set_retention),
+    "look at an image": Row("image.look", WRITERS | {"admin"}, _look_at_image, only_reads=True),
     "select": Row("selection.make", WRITERS | {"production", "admin"}, _select),
 }
 

@@ -163,6 +163,7 @@ CHANGES: dict[Model, dict[str, Any]] = {
         "reason": "why",
         "lease_until": NOW,
         "attempt": 9,
+        "progress": {"done": 1},
         "decided_at": NOW,
         "finished_at": NOW,
     },
