@@ -135,6 +135,8 @@ def publish(
                 name=package_name,
                 defaults={"created_at": timezone.now()},
             )
+            # Known already: asking for it again would cost a statement.
+            package.repository = repository
             version = _seal(
                 package, version_name, artifact, manifest, looked_up, by=by, notes=notes
             )
