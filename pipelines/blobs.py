@@ -340,10 +340,14 @@ def reads_true_in(
 
 
 def _is_true(blob: Blob, read: Callable[[], IO[bytes]], meanwhile: Callable[[], None]) -> bool:
-    hasher = hashlib.sha256()
+    hasher, size = hashlib.sha256(), 0
     try:
         with read() as stream:
             while chunk := stream.read(CHUNK):
+                size += len(chunk)
+                if size > blob.size:
+                    # Somebody else's bucket may have no end.
+                    return False
                 hasher.update(chunk)
                 meanwhile()
     except OSError:

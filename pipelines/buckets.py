@@ -24,6 +24,12 @@ from pipelines.s3 import READ_SECONDS, DurableS3Storage
 VIRTUAL = (".amazonaws.com", ".amazonaws.com.cn", ".aliyuncs.com", ".myqcloud.com")
 # One more try each: somebody waits for the answer.
 TRIES = 2
+#: Bytes of an answer that is read as a whole: a page of a list or a refusal. Objects are streamed.
+MOST_SAID = 8 * 1024 * 1024
+#: How long such an answer may take in all: putting the parts of an object together takes minutes,
+#: in which a server sends blanks. A body may take so long more, in bytes each second.
+SAID_SECONDS = 600.0
+SLOWEST = 64 * 1024
 
 
 def bucket_of(opened: Opened, prefix: str = "") -> Storage:
@@ -69,13 +75,17 @@ def _call_out(client: Any) -> None:
     client.meta.events.register("before-send.s3.*", _answer)
 
 
-def _answer(request: Any, **_: Any) -> AWSResponse:
+def _answer(request: Any, event_name: str = "", **_: Any) -> AWSResponse:
     """Botocore's request, sent as every other call that Sluice makes."""
     headers = {name: _text(value) for name, value in request.headers.items()}
     signature = headers.pop("Authorization", None)
     # The server's answer comes soon enough without having been asked for beforehand.
     for name in ("Expect", "Content-Length", "Host"):
         headers.pop(name, None)
+    body = _bytes(request.body)
+    # An object alone may take hours.
+    is_streamed = event_name.endswith(".GetObject")
+    seconds = outbound.STREAM_SECONDS if is_streamed else SAID_SECONDS + len(body) / SLOWEST
     stack = ExitStack()
     try:
         streamed = stack.enter_context(
@@ -86,8 +96,9 @@ def _answer(request: Any, **_: Any) -> AWSResponse:
                 auth=outbound.Auth(outbound.origin_of(request.url), signature)
                 if signature
                 else None,
-                body=_bytes(request.body),
+                body=body,
                 silence=READ_SECONDS,
+                seconds=seconds,
             )
         )
     except Unreachable as error:
@@ -128,8 +139,15 @@ class _Raw(io.RawIOBase):
         return taken
 
     def stream(self, amount: int = 0, **_: Any) -> Iterator[bytes]:
+        """All that comes, for those who put it together: whoever made the connection may have named
+        a server that never comes to an end."""
+        said = 0
         while chunk := self._rest or self._next():
             self._rest = b""
+            said += len(chunk)
+            if said > MOST_SAID:
+                self.close()
+                raise HTTPClientError(error=f"it answered with more than {MOST_SAID} bytes")
             yield chunk
 
     def _next(self) -> bytes:

@@ -23,8 +23,9 @@ VERSION = 1
 #: Looks that go on at once in one process, and for how many seconds further ones wait.
 MOST_AT_ONCE = 2
 PATIENCE = 5.0
-#: What is kept: answers weigh as many as they have members.
+#: What is kept: an answer weighs as many as it has members, and more where their names are long.
 KEPT_MEMBERS = 100_000
+LONG_NAME = 128
 KEPT_SNIFFS = 20_000
 
 Answer = TypeVar("Answer")
@@ -83,8 +84,13 @@ def look_into(blob: Blob, name: str) -> Listing:
     if found is None:
         with _look(blob) as file:
             found = archives.look(Archive(file, blob.size, name))
-        _listings.put(key, found, len(found.members) + 1)
+        _listings.put(key, found, weight_of(found))
     return found
+
+
+def weight_of(listing: Listing) -> int:
+    letters = sum(len(each.path) + len(each.link_target) for each in listing.members)
+    return 1 + len(listing.members) + letters // LONG_NAME
 
 
 def read_text(blob: Blob) -> Text:

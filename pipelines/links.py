@@ -1,5 +1,6 @@
 """Signed download links: they carry their own permission for one path and expire."""
 
+import re
 from urllib.parse import unquote, urlencode
 
 from django.conf import settings
@@ -8,6 +9,8 @@ from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
 from pipelines.errors import LinkExpired, LinkNotGenuine
 
 _signer = TimestampSigner(salt="sluice.download")
+#: A time and a signature. A colon more would be one of the path: that of a/b:c is none of a/b.
+SIGNATURE = re.compile(r"^[^:]+:[^:]+\Z")
 
 
 def absolute(path: str) -> str:
@@ -25,6 +28,8 @@ def signed(path: str) -> str:
 def require_signed(path: str, signature: str) -> None:
     """Refuse unless `signature` was made for `path` and has not expired."""
     try:
+        if not SIGNATURE.match(signature):
+            raise BadSignature("It is not of the form in which links are signed.")
         _signer.unsign(f"{path}:{signature}", max_age=settings.LINK_LIFETIME)
     except SignatureExpired as error:
         hours = settings.LINK_LIFETIME.total_seconds() / 3600

@@ -11,6 +11,8 @@ READ = 1024**2
 SHOWN_BYTES = 256 * 1024
 SHOWN_LINES = 2_000
 SHOWN_CHARACTERS = 1_000
+#: Of characters that cannot be seen: a page of nothing else would be a hundred times its text.
+SHOWN_MARKS = 5_000
 
 #: A byte order mark says how what follows is encoded. UTF-32's begins like UTF-16's.
 MARKS: tuple[tuple[bytes, str, str], ...] = (
@@ -54,14 +56,15 @@ def preview(data: bytes, *, is_whole: bool) -> Preview | None:
     lines = LINE_END.split(text)
     if lines[-1] == "":
         lines.pop()
-    shown, used = [], 0
+    shown, used, marks = [], 0, 0
     for number, line in enumerate(lines[:SHOWN_LINES], start=1):
-        if used >= SHOWN_BYTES:
+        if used >= SHOWN_BYTES or marks >= SHOWN_MARKS:
             break
         # The whole line counts: what is cut of it is not shown in place of other lines.
         used += len(line.encode()) + 1
         cut = line[:SHOWN_CHARACTERS]
         spans = tuple(unseen.spans(cut, unseen.IN_TEXT))
+        marks += sum(bool(span.name) for span in spans)
         shown.append(TextLine(number, spans, len(line) - len(cut)))
     return Preview(
         lines=tuple(shown),

@@ -35,6 +35,8 @@ from pipelines.models import Artifact, Blob, Run, Upload, UploadFile, UploadPart
 from pipelines.states import move
 
 MOST_PARTS = 10_000
+#: Of all files of one upload: each part that is missing is named whenever somebody asks.
+MOST_PARTS_IN_ALL = 40_000
 MIB = 1024**2
 SHOWN_MISSING = 20
 
@@ -59,6 +61,8 @@ def create(run: Run, place: Place, name: str, files: Sequence[Announced], *, by:
                 f"“{file.path}” has {file.size} bytes; a file may have at most "
                 f"{settings.MAX_UPLOAD_BYTES} (SLUICE_MAX_UPLOAD_BYTES)."
             )
+    part_size = part_size_for(max(file.size for file in files))
+    _require_few_parts(files, part_size)
     now = timezone.now()
     with transaction.atomic():
         upload = Upload.objects.create(
@@ -67,7 +71,7 @@ def create(run: Run, place: Place, name: str, files: Sequence[Announced], *, by:
             job=place.job,
             step=place.step,
             name=name,
-            part_size=part_size_for(max(file.size for file in files)),
+            part_size=part_size,
             created_by=by,
             created_at=now,
             expires_at=now + settings.UPLOAD_LIFETIME,
@@ -91,6 +95,16 @@ def part_size_for(largest: int) -> int:
     usual: int = settings.UPLOAD_PART_BYTES
     needed = -(-largest // MOST_PARTS)
     return usual if needed <= usual else -(-needed // MIB) * MIB
+
+
+def _require_few_parts(files: Iterable[Announced], part_size: int) -> None:
+    count = sum(-(-file.size // part_size) for file in files)
+    if count > MOST_PARTS_IN_ALL:
+        raise TooLarge(
+            f"These files would come in {count} parts of {part_size} bytes; an upload may have "
+            f"{MOST_PARTS_IN_ALL}. Send them as several artifacts, or have an operator make the "
+            "parts larger (SLUICE_UPLOAD_PART_BYTES)."
+        )
 
 
 # ---- Parts -------------------------------------------------------------------------------------

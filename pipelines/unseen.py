@@ -1,5 +1,6 @@
 """Characters that cannot be seen, or that make other text look like what it is not."""
 
+import itertools
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ _UNSEEN = (
 #: Line ends and tabs are for text to have; a name has none of them.
 IN_TEXT = re.compile(f"[{_UNSEEN}]")
 IN_NAMES = re.compile(rf"[\t\n\r{_UNSEEN}]")
+#: So many are marked in one text: each mark is far longer than what it stands for. The codes of
+#: those that follow stand in the text without one.
+MOST_MARKED = 50
 CONTROLS = {0x1B: "ESC", 0x00: "NUL", 0x08: "BS", 0x07: "BEL", 0x0C: "FF", 0x7F: "DEL"}
 
 
@@ -31,13 +35,13 @@ def has_unseen(name: str) -> bool:
 def spans(text: str, unseen: re.Pattern[str] = IN_NAMES) -> list[Span]:
     """`text` in pieces, each unseen character as a piece of its own that tells of it."""
     found, start = [], 0
-    for match in unseen.finditer(text):
+    for match in itertools.islice(unseen.finditer(text), MOST_MARKED):
         if match.start() > start:
             found.append(Span(text[start : match.start()]))
         found.append(_told(match[0]))
         start = match.end()
     if start < len(text):
-        found.append(Span(text[start:]))
+        found.append(Span(unseen.sub(lambda match: _told(match[0]).text, text[start:])))
     return found
 
 

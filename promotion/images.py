@@ -18,7 +18,7 @@ from django.utils import timezone
 from accounts.models import User
 from pipelines import registry
 from pipelines.canonical import canonical, digest
-from pipelines.errors import Invalid, NotFound, SluiceError, WrongState
+from pipelines.errors import Invalid, NotFound, SluiceError, Unreachable, WrongState
 from pipelines.registry import Credentials, Descriptor, Gathered, ImageName, Manifest
 from promotion import registries, rules
 from promotion.models import (
@@ -32,7 +32,12 @@ from promotion.models import (
 )
 
 MAX_LISTED = 100
+#: Of all platforms of one image; each is shown on the version's page.
+MAX_LAYERS = 10_000
 LOOKING_SECONDS = 45
+#: All questions about one image together: somebody waits for the answer, and a registry that is
+#: slow with each of hundreds must not keep a thread of the site for hours.
+GATHERING_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ def look_up(repository: Repository, image: str, tag: str) -> LookedUp | None:
         )
     login = registries.login_for(repository, name)
     try:
-        gathered = registry.gather(name, login)
+        gathered = registry.gather(name, login, meanwhile=_patience(name))
     except NotFound as error:
         raise Invalid(
             f"{name.registry} does not have {name.repository}@{name.digest}, so nobody could pull "
@@ -91,6 +96,20 @@ def keep(version: Version, found: LookedUp) -> ImageDetails:
     )
 
 
+def _patience(name: ImageName) -> Callable[[], None]:
+    """To be called between the questions about `name`; Unreachable once they take too long."""
+    until = time.monotonic() + GATHERING_SECONDS
+
+    def check() -> None:
+        if time.monotonic() > until:
+            raise Unreachable(
+                f"{name.registry} took more than {GATHERING_SECONDS:g} s to say what belongs to "
+                f"{name.repository}@{name.digest}. Try again when it is well."
+            )
+
+    return check
+
+
 def _described(name: ImageName, gathered: Gathered, login: Credentials | None) -> dict[str, Any]:
     root = gathered.root
     if root.is_index:
@@ -99,6 +118,10 @@ def _described(name: ImageName, gathered: Gathered, login: Credentials | None) -
         platform = registry.platform_of(name, root, login)
         alone = Descriptor(root.digest, len(root.body), root.media_type, platform)
         listed = [(alone, root)]
+    if sum(len(manifest.layers) for _, manifest in listed) > MAX_LAYERS:
+        raise Invalid(
+            f"{name} has more than {MAX_LAYERS} layers, which is more than are kept of an image."
+        )
     platforms = [_platform(child, manifest) for child, manifest in listed if not child.subject]
     attestations = [
         {"digest": child.digest, "about": child.subject} for child, _ in listed if child.subject
@@ -157,7 +180,7 @@ def look(version: Version) -> ImageLook:
         name = registry.parse(version.image)
         login = registries.login_for(version.package.repository, name)
         try:
-            gathered = registry.gather(name, login)
+            gathered = registry.gather(name, login, meanwhile=_patience(name))
         except NotFound:
             found = Look(LookState.GONE)
         else:

@@ -60,7 +60,12 @@ class Tree:
                 yield Misfit(shown(entry), why)
             else:
                 top = Path(entry)
-                yield Incoming(package, entry.name, shown(top), lambda top=top: files_of(top))  # type: ignore[misc]
+                yield Incoming(
+                    package,
+                    entry.name,
+                    shown(top),
+                    lambda top=top: files_of(top, self.folder),  # type: ignore[misc]
+                )
 
 
 def shown(path: "os.PathLike[str]") -> str:
@@ -68,15 +73,18 @@ def shown(path: "os.PathLike[str]") -> str:
     return os.fspath(path).encode("utf-8", "backslashreplace").decode()
 
 
-def files_of(top: Path) -> list[IncomingFile]:
-    """The files below `top` in the order of their paths. Raises for what no version may hold."""
+def files_of(top: Path, root: Path | None = None) -> list[IncomingFile]:
+    """The files below `top` in the order of their paths. Raises for what no version may hold.
+
+    `root` is the folder that `top` lies in, below which nothing is followed when it is read.
+    """
     found: list[IncomingFile] = []
     for path in _walk(top):
         if len(found) == MAX_FILES:
             raise Invalid(
                 f"It has more than {MAX_FILES} files. Put them into an archive and import that."
             )
-        found.append(_file(top, path))
+        found.append(_file(top, path, root or top))
     return sorted(found, key=lambda file: file.path)
 
 
@@ -108,14 +116,12 @@ def _why_no_folder(entry: "os.DirEntry[str]", noun: str) -> str:
     return ""
 
 
-def _file(top: Path, path: Path) -> IncomingFile:
+def _file(top: Path, path: Path, root: Path) -> IncomingFile:
     about = path.stat(follow_symlinks=False)
 
     @contextmanager
     def chunks() -> Iterator[Iterator[bytes]]:
-        # Between the look at it and now it may have become a link that leads elsewhere.
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb", buffering=0) as stream:
+        with os.fdopen(_open_below(root, path), "rb", buffering=0) as stream:
             yield iter(lambda: stream.read(CHUNK), b"")
 
     def sha256() -> str:
@@ -132,3 +138,27 @@ def _file(top: Path, path: Path) -> IncomingFile:
         sha256=sha256,
         open=chunks,
     )
+
+
+def _open_below(root: Path, path: Path) -> int:
+    """Open a file below `root` for reading, without following anything on the way.
+
+    Between the look at it and now, it or a folder above it may have become a link that leads
+    elsewhere, or it a pipe that nobody ever writes to.
+    """
+    *folders, name = path.relative_to(root).parts
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for each in folders:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            below = os.open(each, flags, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        handle = os.open(name, flags, dir_fd=folder)
+    finally:
+        os.close(folder)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Invalid(f"{shown(path)} is no file any more. Leave the folder alone, and run again.")
+    return handle

@@ -79,6 +79,8 @@ def listed_by_call(talk: Talk, digest: str) -> list[Mapping[str, Any]] | None:
         if not isinstance(page, dict) or not isinstance(page.get("manifests"), list):
             return None
         found += [each for each in page["manifests"] if descriptor(each) is not None]
+        if len(found) > MAX_MANIFESTS:
+            break
         path = talk.next_page(path, answer)
         if not path:
             return found
@@ -99,7 +101,7 @@ class _Gathering:
     def __init__(self, talk: Talk, meanwhile: Callable[[], None]) -> None:
         self._talk = talk
         self._meanwhile = meanwhile
-        self._bytes = 0
+        self._bytes = self._listed = 0
         self._known_tags: frozenset[str] | None = None
 
     def run(self, reference: str) -> Gathered:
@@ -154,6 +156,10 @@ class _Gathering:
         if listed is None:
             is_tagged = self._may_have(fallback_tag(digest))
             listed = listed_by_tag(self._talk, digest) if is_tagged else []
+        # Those too that are listed and not there: each costs a question.
+        self._listed += len(listed)
+        if self._listed > MAX_MANIFESTS:
+            raise self._too_much(f"more than {MAX_MANIFESTS} things that refer to it")
         self._found.referrers[digest] = []
         for each in listed:
             if self._is_there(str(each["digest"])):

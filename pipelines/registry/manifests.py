@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from pipelines import outbound
 from pipelines.errors import Invalid, NotFound, Unreachable
 from pipelines.registry.naming import DIGEST
 from pipelines.registry.talking import MAX_MANIFEST, Talk
@@ -149,7 +150,8 @@ def read_platform(talk: Talk, manifest: Manifest) -> str:
     config = manifest.blobs[0]
     if config.size > MAX_MANIFEST:
         return ""
-    with talk.open_elsewhere(f"/v2/{talk.repository}/blobs/{config.digest}") as streamed:
+    path = f"/v2/{talk.repository}/blobs/{config.digest}"
+    with talk.open_elsewhere(path, seconds=outbound.SECONDS) as streamed:
         if streamed.status == 404:
             raise Invalid(
                 f"{talk.name}@{manifest.digest} lacks its configuration. Push the image anew."

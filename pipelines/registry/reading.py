@@ -10,6 +10,8 @@ from pipelines.registry.talking import Talk
 
 MAX_TAGS = 10_000
 PAGE = 1000
+# Some registries show no more than a hundred at a time; one whose pages are empty has no end.
+MAX_PAGES = 2 * MAX_TAGS // 100
 SHOWN = 20
 
 
@@ -87,6 +89,8 @@ def list_tags(talk: Talk, most: int) -> tuple[list[str], bool]:
     found: list[str] = []
     seen: set[str] = set()
     while path and path not in seen:
+        if len(seen) == MAX_PAGES:
+            return found, False
         seen.add(path)
         answer = talk.ask("GET", path)
         if answer.status == 404:

@@ -59,7 +59,8 @@ class Talk:
         body: bytes = b"",
     ) -> outbound.Answer:
         """Ask with the login that the registry wants; CredentialsRefused where it does not help."""
-        with self.open(method, path, headers, body=body) as streamed:
+        # A question is answered at once or not at all, however slowly the bytes of its answer drip.
+        with self.open(method, path, headers, body=body, seconds=outbound.SECONDS) as streamed:
             return outbound.Answer(streamed.status, streamed.headers, streamed.read(MAX_MANIFEST))
 
     @contextmanager
@@ -71,15 +72,21 @@ class Talk:
         *,
         body: bytes | Iterable[bytes] = b"",
         length: int | None = None,
+        seconds: float = outbound.STREAM_SECONDS,
     ) -> Iterator[outbound.Streamed]:
         """Like `ask`, but bytes go and come as a stream. A body that is no bytes is sent once: log
         in before, by asking for something else."""
         url = f"{self._base}{path}"
         is_repeatable = isinstance(body, bytes)
-        limits = {} if length is not None or method == "GET" else {"seconds": outbound.SECONDS}
         while True:
             with outbound.open(
-                method, url, headers=headers, auth=self._auth, body=body, length=length, **limits
+                method,
+                url,
+                headers=headers,
+                auth=self._auth,
+                body=body,
+                length=length,
+                seconds=seconds,
             ) as streamed:
                 if streamed.status != 401 or not (self._may_log_in and is_repeatable):
                     if streamed.status in {401, 403}:
@@ -96,10 +103,12 @@ class Talk:
         return self._auth is None or self._was_taken
 
     @contextmanager
-    def open_elsewhere(self, path: str) -> Iterator[outbound.Streamed]:
+    def open_elsewhere(
+        self, path: str, *, seconds: float = outbound.STREAM_SECONDS
+    ) -> Iterator[outbound.Streamed]:
         """GET what the registry may keep at another host. It is followed there once, without the
         login, and never from https to http."""
-        with self.open("GET", path) as streamed:
+        with self.open("GET", path, seconds=seconds) as streamed:
             if streamed.status not in REDIRECTS:
                 yield streamed
                 return
@@ -107,7 +116,7 @@ class Talk:
         if self._base.startswith("https:") and not url.lower().startswith("https:"):
             where = url.partition("?")[0][:200]
             raise Unreachable(f"{self.host} sends its clients from https to {where}.")
-        with outbound.open("GET", url) as streamed:
+        with outbound.open("GET", url, seconds=seconds) as streamed:
             yield streamed
 
     # ---- Read the answers ------------------------------------------------------------------------

@@ -231,6 +231,30 @@ def test_an_image_that_is_not_there_is_not_published(
     assert "Push the image, and report the digest" in refusal
 
 
+def test_a_registry_that_is_slow_with_each_of_many_questions_is_not_waited_for(
+    site: Site, repository: Repository, pusher: Pusher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = reported(site, f"{pusher.name}:1.0@{pusher.multiarch('1.0').digest}")
+    monkeypatch.setattr(images, "GATHERING_SECONDS", -1.0)
+    with pytest.raises(Unreachable, match="took more than"):
+        publishing.publish(repository, "web", "1.0.0", artifact, by=site.cast.ada)
+    assert not Version.objects.exists()
+    monkeypatch.undo()
+    version = publishing.publish(repository, "web", "1.0.0", artifact, by=site.cast.ada).version
+    monkeypatch.setattr(images, "GATHERING_SECONDS", -1.0)
+    look = images.look_for_drift(version, by=site.cast.ada)
+    assert (look.state, "took more than" in look.problem) == (LookState.UNKNOWN, True)
+
+
+def test_an_image_of_more_layers_than_a_page_can_show_is_not_published(
+    site: Site, repository: Repository, pusher: Pusher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed = pusher.multiarch("1.0")
+    artifact = reported(site, f"{pusher.name}:1.0@{pushed.digest}")
+    monkeypatch.setattr(images, "MAX_LAYERS", 1)
+    assert "more than 1 layers" in not_published(site, repository, artifact)
+
+
 def test_an_image_that_lies_elsewhere_is_not_published(
     site: Site, repository: Repository, guarded: str
 ) -> None:

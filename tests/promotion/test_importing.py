@@ -1,6 +1,8 @@
 """`manage.py import_packages` with a folder: what comes in, what is refused, what is left alone."""
 
+import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -8,10 +10,12 @@ from unittest.mock import patch
 import pytest
 
 from pipelines import artifacts, blobs, runs
-from pipelines.errors import Conflict
+from pipelines.errors import Conflict, Invalid
 from pipelines.models import Artifact, Blob, ExecutionState, Pipeline, Run
-from promotion import importing, publishing, uploads
+from promotion import importing, publishing, trees, uploads
+from promotion.incoming import Incoming, IncomingFile
 from promotion.models import Version
+from promotion.trees import Tree
 from tests.cast import Site, make_pipeline
 from tests.promotion.importing import files_of, import_packages, make_tree, versions
 from tests.promotion.verifying import broken
@@ -321,3 +325,51 @@ def test_a_version_that_somebody_else_publishes_meanwhile_is_a_conflict_and_its_
     assert "3 published (15 B), 0 there already, 1 in conflict, 0 refused." in said
     assert files_of("app", "1.9.0") == {"app.tgz": b"theirs"}
     assert not Run.objects.open().exists()
+
+
+# ---- A folder that changes while it is read ------------------------------------------------------
+@pytest.mark.parametrize("swapped", ["file", "folder", "version", "package"])
+def test_what_becomes_a_link_after_the_look_is_not_followed(
+    site: Site, tree: Path, tmp_path: Path, swapped: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write there could have the operator publish what only the operator may read."""
+    secret = make_tree(tmp_path / "secret", {"app/1.10.0/bin/app": b"shh"})
+    inside = {"file": "app/1.10.0/bin/app", "folder": "app/1.10.0/bin", "version": "app/1.10.0"}
+    path = inside.get(swapped, "app")
+    checked = importing._checked_files
+
+    def swap_after(incoming: Incoming) -> Sequence[IncomingFile]:
+        files = checked(incoming)
+        (tree / path).rename(tmp_path / "aside")
+        (tree / path).symlink_to(secret / path)
+        return files
+
+    monkeypatch.setattr(importing, "_checked_files", swap_after)
+    incoming = next(
+        each
+        for each in Tree(tree).listing()
+        if isinstance(each, Incoming) and each.version == "1.10.0"
+    )
+    pipeline = importing.pipeline_for(site.repository, "import-apps", by=site.cast.ada)
+    with pytest.raises(OSError, match=r"symbolic link|Not a directory"):
+        importing.take_in(incoming, site.repository, pipeline, by=site.cast.ada)
+    assert not Version.objects.exists()
+    assert not Blob.objects.filter(pk=hashlib.sha256(b"shh").hexdigest()).exists()
+
+
+def test_a_file_that_becomes_a_pipe_is_not_waited_for(site: Site, tree: Path) -> None:
+    files = {file.path: file for file in trees.files_of(tree / "app/1.10.0", tree)}
+    (tree / "app/1.10.0/bin/app").unlink()
+    os.mkfifo(tree / "app/1.10.0/bin/app")
+    with pytest.raises(Invalid, match="no file any more"), files["bin/app"].open():
+        pass
+
+
+def test_names_do_not_steer_the_operators_terminal(site: Site, tree: Path) -> None:
+    os.rename(tree / "app/1.9.0", tree / "app/1.9.0\x1b[2J\x1b]0;owned\x07")
+    os.rename(tree / "app/build-9", os.fsencode(tree / "app") + b"/build-9\xff")
+    status, said = import_packages(tree)
+    assert status == 1
+    assert not {"\x1b", "\x07"} & set(said)
+    assert "app 1.9.0ESC[2JESC]0;ownedBEL" in said
+    assert said.encode()

@@ -13,6 +13,7 @@ from django.db import Error as DatabaseError
 from accounts.models import User
 from config import env
 from pipelines import rules as pipeline_rules
+from pipelines import unseen
 from pipelines.errors import (
     Forbidden,
     SluiceError,
@@ -163,14 +164,14 @@ class Command(BaseCommand):
         )
 
     def _say(self, line: str) -> None:
-        self.stdout.write(line)
+        self.stdout.write(printable(line))
         # Whoever reads it through a pipe wants to see it go on, too.
         self.stdout.flush()
 
     def _live(self, text: str) -> None:
         """A line that the next one overwrites, where somebody watches."""
         if self.stdout.isatty():
-            self.stdout.write(f"\r\x1b[K{text}", ending="")
+            self.stdout.write(f"\r\x1b[K{printable(text)}", ending="")
             self.stdout.flush()
 
 
@@ -186,6 +187,12 @@ class _Live:
         if (now := time.monotonic()) - self._shown >= LIVE_SECONDS:
             self._shown = now
             self._command._live(f"{self._name}  {human(self._size)}")
+
+
+def printable(line: str) -> str:
+    """The line with what would steer a terminal spelt out: whoever named the folders, or answered
+    for Packages, is not the operator."""
+    return unseen.spelt(line.encode("utf-8", "backslashreplace").decode())
 
 
 def human(size: int) -> str:
