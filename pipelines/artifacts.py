@@ -71,8 +71,11 @@ def check_path(path: str) -> str:
     """A relative path with forward slashes, or InvalidFilename saying what is wrong with it."""
     wrong = None
     parts = path.split("/")
-    if not path or len(path.encode("utf-8", "surrogatepass")) > MAX_PATH_BYTES:
-        wrong = f"is empty or longer than {MAX_PATH_BYTES} bytes"
+    length = len(path.encode("utf-8", "surrogatepass"))
+    if not path:
+        wrong = "is empty"
+    elif length > MAX_PATH_BYTES:
+        wrong = f"has {length} bytes with its folders, and may have {MAX_PATH_BYTES}"
     elif re.search(r"[\x00-\x1f\x7f\\]", path):
         wrong = "has a control character or a backslash"
     elif any(part in {"", ".", ".."} for part in parts):
@@ -82,7 +85,9 @@ def check_path(path: str) -> str:
     elif any("\ud800" <= char <= "\udfff" for char in path):
         wrong = "is not Unicode"
     if wrong:
-        shown = path[:80].encode("unicode_escape").decode()
+        # Of a long path the end says which file it is.
+        shown = path if len(path) <= 80 else f"{path[:20]}…{path[-59:]}"
+        shown = shown.encode("unicode_escape").decode().replace("\\u2026", "…")
         raise InvalidFilename(f"The file name “{shown}” {wrong}. Use a plain relative path.")
     return path
 

@@ -34,8 +34,8 @@ def require_signed(path: str, signature: str) -> None:
     except SignatureExpired as error:
         hours = settings.LINK_LIFETIME.total_seconds() / 3600
         raise LinkExpired(
-            f"The link was good for {hours:g} hours (SLUICE_LINK_HOURS). Ask for the artifact or "
-            "version again, whose downloadUrl is a new link, or send a token."
+            f"The link was good for {hours:g} hours (SLUICE_LINK_HOURS). Each start of a step "
+            "makes a new one; or send a token."
         ) from error
     except BadSignature as error:
         raise LinkNotGenuine(

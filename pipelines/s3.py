@@ -25,7 +25,7 @@ from typing import Any
 
 import urllib3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from django.core.files import File
 from django.utils import timezone
 from django.utils.http import content_disposition_header
@@ -320,10 +320,11 @@ class DurableS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has 
             said = f"it answered {_code(error)}"
             raise fault(self._sentence(said, fault)) from error
         except NETWORK as error:
-            raise fault(self._sentence(f"{type(error).__name__}: {error}", fault)) from error
+            raise fault(self._sentence(_said_by(error), fault)) from error
 
     def _sentence(self, said: str, fault: type[StorageUnavailable]) -> str:
-        where = f"The bucket {self.bucket_name} did not do what it was asked: {said[:300]}."
+        why = said[:300].rstrip(".")
+        where = f"The bucket {self.bucket_name} did not do what it was asked: {why}."
         if issubclass(fault, StorageSilent):
             return f"{where} Nothing was changed; try again, or have an operator look at it."
         return f"{where} Nothing was kept; have an operator look at it, then send it again."
@@ -432,6 +433,13 @@ def _body(data: bytes) -> dict[str, Any]:
 
 def _status(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _said_by(error: Exception) -> str:
+    # Why buckets.py did not let the client call out is a sentence of its own.
+    if isinstance(error, HTTPClientError) and (said := error.kwargs.get("error")):
+        return str(said)
+    return f"{type(error).__name__}: {error}"
 
 
 def _code(error: ClientError) -> str:

@@ -176,7 +176,10 @@ def foresee(incoming: Incoming, repository: Repository) -> Outcome:
 
 
 def _checked_files(incoming: Incoming) -> Sequence[IncomingFile]:
-    publishing.check_package_name(incoming.package)
+    try:
+        publishing.check_package_name(incoming.package)
+    except Invalid as error:
+        raise Invalid(f"{error.detail} Give it another name with --rename.") from error
     try:
         check_version_name(incoming.version)
     except ValidationError as error:

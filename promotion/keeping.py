@@ -70,7 +70,11 @@ def in_words(rules: Rules) -> list[str]:
         return ["Every version is kept for ever."]
     said = []
     if rules.newest is not None:
-        said.append(f"The newest {_many(rules.newest, 'version')} of each package are kept.")
+        said.append(
+            "Of each package the newest version is kept."
+            if rules.newest == 1
+            else f"Of each package the {rules.newest} newest versions are kept."
+        )
     if rules.younger_days is not None:
         said.append(f"Versions younger than {_many(rules.younger_days, 'day')} are kept.")
     if rules.used_days is not None:

@@ -28,7 +28,10 @@ def bytes_freed(doomed: Sequence[Version]) -> int:
     sizes: dict[str, int] = {}
     for batch in _batches(sorted(versions)):
         own = VersionFile.objects.filter(version__in=batch).values_list("blob_id", "blob__size")
-        bundles = Version.objects.filter(pk__in=batch, bundle__isnull=False)
+        # A composed bundle takes no room: it is made of the files as it is read.
+        bundles = Version.objects.filter(
+            pk__in=batch, bundle__isnull=False, bundle__recipe__isnull=True
+        )
         sizes.update(chain(own, bundles.values_list("bundle_id", "bundle__size")))
     kept: set[str] = set()
     for digests in _batches(sorted(sizes)):
@@ -74,7 +77,10 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """How the storage stands. `forgotten` is a part of `kept`: what the next collection takes."""
+    """How the storage stands. `forgotten` is a part of `kept`: what the next collection takes.
+
+    Bundles that are composed as they are read are not stored, and not counted.
+    """
 
     kept: Share
     condemned: Share
@@ -85,14 +91,17 @@ class Overview:
 
 
 def overview() -> Overview:
-    rows = Blob.objects.values_list("state").annotate(count=Count("pk"), size=Sum("size"))
+    stored = Blob.objects.filter(recipe__isnull=True)
+    rows = stored.values_list("state").annotate(count=Count("pk"), size=Sum("size"))
     by_state = {state: Share(count, size) for state, count, size in rows.order_by()}
     none = Share(0, 0)
     return Overview(
         kept=by_state.get(BlobState.KEPT, none),
         condemned=by_state.get(BlobState.CONDEMNED, none),
         removed=by_state.get(BlobState.REMOVED, none),
-        forgotten=_share(collecting.condemnable(grace=settings.BLOB_GRACE)),
+        forgotten=_share(
+            collecting.condemnable(grace=settings.BLOB_GRACE).filter(recipe__isnull=True)
+        ),
         grace=settings.BLOB_GRACE,
         last=Collection.objects.order_by("-pk").first(),
     )

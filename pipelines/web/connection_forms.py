@@ -54,7 +54,7 @@ PURPOSES: Mapping[str, str] = {
     K.REGISTRY: "Pull and push images.",
     K.KUBERNETES: "Apply manifests to a cluster, with its kubeconfig.",
     K.SSH: "Deploy to machines, with a private key.",
-    K.S3: "Kept for storage; no step uses one yet.",
+    K.S3: "Keep the files of an environment in a bucket of its own.",
 }
 
 

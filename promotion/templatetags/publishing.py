@@ -1,4 +1,5 @@
-"""What pages about artifacts show of publishing, which the pipelines app does not know of."""
+"""What pages show of publishing: of artifacts, which the pipelines app does not know of, and of
+images."""
 
 from django import template
 from django.db.models import QuerySet
@@ -29,3 +30,14 @@ def upload_of(artifact: Artifact) -> UploadOutcome | None:
 def versions_of(artifact: Artifact) -> "QuerySet[Version]":
     """The versions that hold this artifact's bytes."""
     return Version.objects.with_names().filter(artifact=artifact)
+
+
+@register.filter
+def image_name(image: str) -> str:
+    """An image's name without the digest that pins it."""
+    return image.partition("@")[0]
+
+
+@register.filter
+def image_digest(image: str) -> str:
+    return image.partition("@")[2]

@@ -116,32 +116,32 @@ class RetentionForm(forms.Form):
     """What keeps a version. What each rule means stands in keeping.py."""
 
     newest = forms.IntegerField(
-        label="Keep the newest",
+        label="Keep the newest versions",
         min_value=1,
         max_value=1_000_000,
         required=False,
-        help_text="So many versions of each package. Recalled ones do not count.",
+        help_text="How many of each package. Recalled ones do not count.",
     )
     younger_days = forms.IntegerField(
-        label="Keep what is younger than",
+        label="Keep versions younger than",
         min_value=1,
         max_value=36_500,
         required=False,
-        help_text="In days since its publication.",
+        help_text="Days since their publication.",
     )
     used_days = forms.IntegerField(
-        label="Keep what was used within",
+        label="Keep versions used within",
         min_value=1,
         max_value=36_500,
         required=False,
-        help_text="In days since it was last downloaded, selected or published.",
+        help_text="Days since they were last downloaded, selected or published.",
     )
     placed_days = forms.IntegerField(
-        label="Keep what was placed within",
+        label="Keep versions placed within",
         min_value=0,
         max_value=36_500,
         initial=30,
-        help_text="In days since it was last placed in any environment: time to roll back.",
+        help_text="Days since they were last placed in any environment: time to roll back.",
     )
 
     @property

@@ -23,6 +23,7 @@ def selection(request: PageRequest, selection_id: int) -> HttpResponse:
         "title": f"Selection {found.pk}",
         "version": found.version,
         "explanation": receipt["explanation"],
+        "image": receipt.get("image") or found.version.image,
         "receipt": json.dumps(receipt, indent=2, ensure_ascii=False),
     }
     return render(request, "promotion/selection.html", context)

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 
+from pipelines.templatetags.sluice import file_size
 from promotion import descriptors, images, plans
 from promotion.gates import GateResult
 from promotion.models import Evidence, Promotion, PromotionKind, PromotionState, Version
@@ -139,7 +139,7 @@ def progress(promotion: Promotion) -> dict[str, Any] | None:
         return None
     # A bar of no length, while nothing is known yet, would count as full.
     total = max(said["total"], 1)
-    done = f"{filesizeformat(said['done'])} of {filesizeformat(said['total'])}"
+    done = f"{file_size(said['done'])} of {file_size(said['total'])}"
     return {**said, "total": total, "text": f"{done}, {said['what']}"}
 
 

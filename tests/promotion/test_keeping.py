@@ -76,7 +76,7 @@ def test_the_reason_for_pruning_tells_what_was_looked_at() -> None:
 def test_rules_are_said_in_words() -> None:
     assert in_words(Rules()) == ["Every version is kept for ever."]
     assert in_words(Rules(newest=1, younger_days=1, used_days=30)) == [
-        "The newest 1 version of each package are kept.",
+        "Of each package the newest version is kept.",
         "Versions younger than 1 day are kept.",
         "Versions downloaded, selected or published within 30 days are kept.",
         "Whatever is placed, was placed within 30 days or is in an open promotion is kept in any "

@@ -89,7 +89,7 @@ def test_a_pruned_version_is_shown_as_what_it_is(site: Site) -> None:
     client = as_(site.cast.ada)
     version = reverse("promotion:version", args=["apps", "app", "1.0.0"])
     text = text_of(client.get(version))
-    assert "its bytes are no longer kept" in text
+    assert "Its bytes are no longer kept" in text
     assert "no rule keeps it: 1 version newer" in text
     assert "Download" not in text.replace("<dt>Download</dt>", "")
     assert "See the plan" not in text
@@ -110,6 +110,6 @@ def test_the_storage_page_is_for_those_who_look_after_it(site: Site, name: str) 
     may = name in {"ben", "cleo", "admin"}
     assert answer.status_code == (200 if may else 403)
     if may:
-        assert "Last collected" in text_of(answer)
+        assert "The last collection removed" in text_of(answer)
     if name != "mallory":
         assert ("/storage/" in text_of(client.get(reverse("promotion:board")))) is may

@@ -35,7 +35,8 @@ class Command(BaseCommand):
                 self._say_what_would_go(repository)
             else:
                 pruned = retention.prune(repository)
-                self.stdout.write(f"{repository}: pruned {pruned} versions")
+                versions = "version" if pruned == 1 else "versions"
+                self.stdout.write(f"{repository}: pruned {pruned} {versions}")
         if not options["dry_run"]:
             retention.forget_artifacts()
 
