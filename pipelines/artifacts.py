@@ -333,10 +333,10 @@ def download_path(artifact: Artifact) -> str:
     return reverse("api:artifact-download-named", args=[artifact.pk, artifact.bundle_name])
 
 
-def descriptor(artifact: Artifact, *, signed: bool = False) -> dict[str, str]:
+def descriptor(artifact: Artifact) -> dict[str, str]:
     """The descriptor with exactly the keys that Flow documents.
 
-    `signed` makes `downloadUrl` a link that needs no token, for steps that run curl.
+    `downloadUrl` is a link that needs no token for a while, for whoever runs curl.
     """
     if artifact.type == ArtifactType.DOCKER_IMAGE:
         return {
@@ -347,7 +347,7 @@ def descriptor(artifact: Artifact, *, signed: bool = False) -> dict[str, str]:
         }
     assert artifact.bundle is not None
     path = download_path(artifact)
-    address = links.signed(path) if signed else links.absolute(path)
+    address = links.signed(path)
     if artifact.type == ArtifactType.PACKAGES:
         return {
             "artifact": artifact.name,
@@ -365,9 +365,9 @@ def descriptor(artifact: Artifact, *, signed: bool = False) -> dict[str, str]:
     }
 
 
-def properties(artifact: Artifact, *, signed: bool = False) -> dict[str, str]:
+def properties(artifact: Artifact) -> dict[str, str]:
     """All that a reference can ask of an artifact: the descriptor, and its digests."""
-    known = {**descriptor(artifact, signed=signed), "digest": artifact.digest}
+    known = {**descriptor(artifact), "digest": artifact.digest}
     if artifact.bundle is not None:
         known |= {"sha256": artifact.bundle.sha256, "file": artifact.bundle_name}
     return known

@@ -72,7 +72,7 @@ class Filler:
                 raise SluiceError(f"{reference.text}: the run has no such source.")
             return sources.type_of(pinned["type"]).properties(pinned)
         artifact = artifacts.find(self._of, reference, stage=self._stage)
-        return artifacts.properties(artifact, signed=True)
+        return artifacts.properties(artifact)
 
 
 def variables_of(run: Run, definition: document.Definition) -> dict[str, str]:

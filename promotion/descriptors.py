@@ -33,9 +33,7 @@ class PlacedImage:
     tag: str
 
 
-def descriptor(
-    version: Version, *, signed: bool = False, placed: PlacedImage | None = None
-) -> dict[str, str]:
+def descriptor(version: Version, *, placed: PlacedImage | None = None) -> dict[str, str]:
     """The descriptor with exactly the keys that Flow documents; of the image that is `placed`,
     where an environment was asked that has its own."""
     if version.bundle is None:
@@ -50,18 +48,16 @@ def descriptor(
         "artifact": version.package.name,
         "type": "packages",
         "repoId": version.package.repository.name,
-        "downloadUrl": links.signed(path) if signed else links.absolute(path),
+        "downloadUrl": links.signed(path),
         "version": version.name,
         "md5": version.bundle.md5,
     }
 
 
-def properties(
-    version: Version, *, signed: bool = False, placed: PlacedImage | None = None
-) -> dict[str, str]:
+def properties(version: Version, *, placed: PlacedImage | None = None) -> dict[str, str]:
     """All that a reference can ask of a version: the descriptor, and its digests."""
     known = {
-        **descriptor(version, signed=signed, placed=placed),
+        **descriptor(version, placed=placed),
         "version": version.name,
         "digest": version.manifest_digest,
     }

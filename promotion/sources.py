@@ -76,9 +76,7 @@ class PackagesSource:
         )
 
     def properties(self, pinned: Mapping[str, Any]) -> dict[str, str]:
-        return descriptors.properties(
-            _version(pinned), signed=True, placed=selection.placed_image(pinned)
-        )
+        return descriptors.properties(_version(pinned), placed=selection.placed_image(pinned))
 
 
 def _query(fields: Mapping[str, str], asked: Mapping[str, Any]) -> selection.Query:

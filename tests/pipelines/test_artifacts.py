@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pipelines import artifacts, blobs, runs
+from pipelines import artifacts, blobs, links, runs
 from pipelines.artifacts import NamedBlob, Place, check_path
 from pipelines.canonical import digest
 from pipelines.errors import Invalid, InvalidFilename, NameTaken, UnresolvedReference, WrongState
@@ -222,10 +222,11 @@ def test_a_run_inside_sluice_takes_none_from_outside(site: Site) -> None:
 
 def test_a_descriptor_has_the_keys_of_flow(run: Run) -> None:
     artifact = report(run, named(a=b"1"))
-    plain, signed = artifacts.descriptor(artifact), artifacts.descriptor(artifact, signed=True)
-    assert set(plain) == {"artifact", "type", "downloadUrl", "md5"}
-    assert (plain["type"], plain["md5"]) == ("flowPublic", hashlib.md5(b"1").hexdigest())
-    assert signed["downloadUrl"].startswith(plain["downloadUrl"] + "?signature=")
+    described = artifacts.descriptor(artifact)
+    assert set(described) == {"artifact", "type", "downloadUrl", "md5"}
+    assert (described["type"], described["md5"]) == ("flowPublic", hashlib.md5(b"1").hexdigest())
+    link = links.absolute(artifacts.download_path(artifact))
+    assert described["downloadUrl"].startswith(f"{link}?signature=")
     assert artifacts.properties(artifact)["sha256"] == hashlib.sha256(b"1").hexdigest()
 
 
@@ -339,7 +340,7 @@ def test_references_become_text_where_a_step_uses_them(site: Site) -> None:
     assert run.state == ExecutionState.SUCCEEDED
     log = "".join(chunk.text for chunk in run.jobs.get(key="use").log_chunks.all())
     artifact = run.artifacts.get()
-    plain = artifacts.descriptor(artifact)["downloadUrl"]
-    assert f"url={plain}?signature=" in log
+    link = links.absolute(artifacts.download_path(artifact))
+    assert f"url={link}?signature=" in log
     assert f"md5={hashlib.md5(b'1').hexdigest()}" in log
     assert f"sha256={hashlib.sha256(b'1').hexdigest()}" in log
