@@ -44,6 +44,8 @@ __all__ = [
     "copy_into",
     "copy_to",
     "erase",
+    "fault_in",
+    "has",
     "hold",
     "is_whole",
     "keep",
@@ -52,6 +54,7 @@ __all__ = [
     "open_blob",
     "open_member",
     "open_stage",
+    "places",
     "reads_true",
     "reads_true_in",
     "repair",
@@ -77,7 +80,7 @@ def keep(staged: Staged) -> Blob:
     now = timezone.now()
     blob = Blob(sha256=staged.sha256, md5=staged.md5, size=staged.size, created_at=now)
     is_known = _take_back([blob.pk]) and not _is_composed(blob.pk)
-    if not is_known or not all(_has(storage, blob) for storage in stores()):
+    if not is_known or not all(has(storage, blob) for storage in stores()):
         staged.sync()
         _store(blob, staged)
         with transaction.atomic():
@@ -106,7 +109,7 @@ def _store(blob: Blob, staged: Staged) -> None:
                 cast(Any, storage).replace(blob.storage_name, file)
 
 
-def _has(storage: Storage, blob: Blob) -> bool:
+def has(storage: Storage, blob: Blob) -> bool:
     return _size_in(storage, blob) == blob.size
 
 
@@ -223,10 +226,17 @@ def compose(members: Sequence[bundles.Member]) -> Blob:
 
     Every file is read once, because there is no shorter way to the digests.
     """
-    with bundles.SummedTar(members, open_member) as tar:
-        found = hashing.Digests()
-        for chunk in bundles.compose_bundle(tar):
-            found.update(chunk)
+    digests = [member.sha256 for member in members]
+    found = hashing.Digests()
+    try:
+        with bundles.SummedTar(members, open_member) as tar:
+            for chunk in bundles.compose_bundle(tar):
+                found.update(chunk)
+    except FileNotFoundError:
+        # Where the collector came in between, this says so; otherwise the storage has lost them.
+        with transaction.atomic():
+            hold(digests)
+        raise
     recipe = bundles.Recipe(bundles.in_order(members), tar.crc32).as_json()
     now = timezone.now()
     blob = Blob(sha256=found.sha256, md5=found.md5, size=found.size, created_at=now, recipe=recipe)
@@ -235,10 +245,13 @@ def compose(members: Sequence[bundles.Member]) -> Blob:
         Blob.objects.filter(pk=blob.pk, state=BlobState.REMOVED).update(
             state=BlobState.KEPT, kept_at=now, recipe=recipe
         )
+    kept = Blob.objects.get(pk=blob.pk)
+    if kept.recipe is None and not is_whole(kept):
+        # Stored once and lost since: from here on it is made of its files.
+        Blob.objects.filter(pk=blob.pk, recipe__isnull=True).update(recipe=recipe)
     # The bundle is never wanted for longer than its files, so the collector takes it before them.
-    digests = sorted({member.sha256 for member in members})
-    for start in range(0, len(digests), BATCH):
-        _take_back(digests[start : start + BATCH])
+    with transaction.atomic():
+        hold(digests)
     return Blob.objects.get(pk=blob.pk)
 
 
@@ -271,7 +284,7 @@ def _ways_to_read(blob: Blob) -> Iterator[Callable[[], IO[bytes]]]:
     """As everybody reads it, and after that out of the second copy alone, if it has them."""
     yield lambda: open_blob(blob)
     for storage in stores()[1:]:
-        if blob.recipe is None and _has(storage, blob):
+        if blob.recipe is None and has(storage, blob):
             yield lambda: _open_stored(blob, [storage])  # noqa: B023  # called before the next
 
 
@@ -282,7 +295,7 @@ def copy_into(
 
     They are hashed on their way out: damaged ones are Invalid, and nothing of them stays there.
     """
-    if _has(storage, blob):
+    if has(storage, blob):
         return
     with open_blob(blob) as stream:
         storage.save(blob.storage_name, _Verified(stream, blob, meanwhile))
@@ -375,7 +388,7 @@ def places() -> "dict[str, Storage]":
 
 def fault_in(storage: Storage, blob: Blob, *, scrub: bool = False) -> str:
     """What is wrong with the blob's own bytes in `storage`; empty if nothing is."""
-    if not _has(storage, blob):
+    if not has(storage, blob):
         return f"is missing or does not have {blob.size} bytes"
     if scrub and not reads_true_in(blob, storage):
         return "reads as other bytes"

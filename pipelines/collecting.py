@@ -20,8 +20,10 @@ from django.db.models import Exists, Q, QuerySet
 from django.utils import timezone
 
 from pipelines import blobs
-from pipelines.errors import StorageUnavailable
+from pipelines.errors import StorageSilent, StorageUnavailable
 from pipelines.models import Blob, BlobState, Collection
+from pipelines.models.blob import ROOM
+from pipelines.s3 import DurableS3Storage
 from pipelines.states import move
 
 log = logging.getLogger(__name__)
@@ -73,8 +75,8 @@ def run(*, grace: timedelta | None = None) -> Collection:
     began_at = timezone.now()
     newly = condemn(grace=settings.BLOB_GRACE if grace is None else grace)
     condemned = Blob.objects.filter(state=BlobState.CONDEMNED).order_by("kept_at")
-    tried = list(condemned.values_list("pk", "size")[:MOST])
-    removed = [size for pk, size in tried if remove(pk)]
+    tried = list(condemned.annotate(room=ROOM).values_list("pk", "room")[:MOST])
+    removed = [room for pk, room in tried if remove(pk)] if _can_be_asked() else []
     failed = 0
     if len(removed) < len(tried):
         failed = condemned.filter(pk__in=[pk for pk, _ in tried]).count()
@@ -86,6 +88,19 @@ def run(*, grace: timedelta | None = None) -> Collection:
         removed_bytes=sum(removed),
         failed=failed,
     )
+
+
+def _can_be_asked() -> bool:
+    """Whether every storage answers. One that does not would be waited for with each blob anew, and
+    each time with the blob's row locked."""
+    try:
+        for storage in blobs.stores():
+            if isinstance(storage, DurableS3Storage):
+                storage.check()
+    except StorageSilent:
+        log.exception("Nothing is removed now; it will be tried again")
+        return False
+    return True
 
 
 def condemn(*, grace: timedelta) -> int:

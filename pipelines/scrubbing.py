@@ -26,7 +26,7 @@ def faults(*, scrub: bool, repair: bool) -> Iterator[Fault]:
     for blob in kept.filter(recipe__isnull=True).iterator(chunk_size=1000):
         for place, storage in places.items():
             said = blobs.fault_in(storage, blob, scrub=scrub)
-            if not said:
+            if not said or not _is_kept(blob):
                 continue
             where = f" in {place}" if len(places) > 1 else ""
             mended = repair and blobs.repair(blob, storage)
@@ -37,10 +37,18 @@ def faults(*, scrub: bool, repair: bool) -> Iterator[Fault]:
 
 
 def _composed(blob: Blob, *, scrub: bool) -> Iterator[Fault]:
+    said = ""
     if not blobs.is_whole(blob):
-        yield Fault(f"blob {blob.sha256} is missing or does not have {blob.size} bytes")
+        said = f"is missing or does not have {blob.size} bytes"
     elif scrub and not blobs.reads_true(blob):
-        yield Fault(f"blob {blob.sha256} reads as other bytes")
+        said = "reads as other bytes"
+    if said and _is_kept(blob):
+        yield Fault(f"blob {blob.sha256} {said}")
+
+
+def _is_kept(blob: Blob) -> bool:
+    """Whether it is kept to this moment: a scrub takes long, and the collector works meanwhile."""
+    return Blob.objects.there().filter(pk=blob.pk).exists()
 
 
 def waiting() -> int:

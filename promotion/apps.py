@@ -9,12 +9,13 @@ class PromotionConfig(AppConfig):
         from django.db.models import Exists, OuterRef
 
         from pipelines import collecting, forgetting, runs, usage
-        from promotion import retention, sources, targets, uploads
+        from promotion import registries, retention, sources, targets, uploads
         from promotion.models import Version, VersionFile
 
         sources.register()
         uploads.register()
         runs.after_success.append(uploads.PUBLISH)
+        usage.register(registries.uses_of)
         usage.register(targets.uses_of)
         # A pruned version keeps its rows, and no byte.
         files = VersionFile.objects.filter(version__pruned_at__isnull=True)

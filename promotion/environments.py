@@ -39,7 +39,7 @@ def set_target(
     wanted = [each for each in (registry_connection, storage_connection) if each is not None]
     with transaction.atomic():
         _hold(wanted)
-        locked = Environment.objects.select_for_update(of=("self",)).get(pk=environment.pk)
+        locked = Environment.objects.locked().get(pk=environment.pk)
         before = targets.of(locked), locked.bound_by_id
         locked.registry = name
         locked.registry_connection = registry_connection

@@ -212,6 +212,8 @@ def _compared(
     """
     if version.state == VersionState.RECALLED:
         return Outcome(Fate.CONFLICT, f"{version} was recalled. Its name is never used again.")
+    if version.pruned_at is not None:
+        return Outcome(Fate.CONFLICT, f"{version} was pruned. Its name is never used again.")
     here = {file.path: file for file in version.files.select_related("blob")}
     there = {file.path: file for file in files}
     why = ""

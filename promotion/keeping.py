@@ -38,7 +38,8 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of one version. `rank` counts from the newest, 1; a recalled one has none."""
+    """What is known of one version. `rank` counts from the newest, 1; a recalled one has none.
+    `promotion` and `run` are of those that have not ended and need it."""
 
     name: str
     rank: int | None
@@ -46,6 +47,7 @@ class Facts:
     placed_in: tuple[str, ...] = ()
     placed_until: datetime | None = None
     promotion: int | None = None
+    run: str = ""
     downloaded_at: datetime | None = None
     selected_at: datetime | None = None
 
@@ -81,7 +83,10 @@ def in_words(rules: Rules) -> list[str]:
         days = _many(rules.used_days, "day")
         said.append(f"Versions downloaded, selected or published within {days} are kept.")
     placed = f", was placed within {_many(rules.placed_days, 'day')}" if rules.placed_days else ""
-    said.append(f"Whatever is placed{placed} or is in an open promotion is kept in any case.")
+    said.append(
+        f"Whatever is placed{placed}, is in an open promotion or is taken by an unfinished run is "
+        "kept in any case."
+    )
     return [*said, "Of every other version the bytes are removed, for ever."]
 
 
@@ -91,6 +96,8 @@ def _never(rules: Rules, facts: Facts, now: datetime) -> str:
         return f"placed in {', '.join(facts.placed_in)}"
     if facts.promotion is not None:
         return f"in promotion {facts.promotion}"
+    if facts.run:
+        return f"taken by {facts.run}, which has not ended"
     if facts.placed_until is not None and _is_within(facts.placed_until, rules.placed_days, now):
         return f"placed until {_ago(facts.placed_until, now)}"
     return ""

@@ -65,7 +65,7 @@ def set_policy(
     rules.require(by, "environment.manage")
     read = check_rules(value, environment.name)
     with transaction.atomic():
-        locked = Environment.objects.select_for_update().get(pk=environment.pk)
+        locked = Environment.objects.locked().get(pk=environment.pk)
         current = current_policy(locked)
         if expected is not None and expected != current.number:
             raise PreconditionFailed(

@@ -62,7 +62,7 @@ def request(
     """Ask for `versions` to be placed in `environment`. `seen` is the plan digest shown to `by`."""
     rules.require(by, "promotion.request")
     with transaction.atomic():
-        locked = Environment.objects.select_for_update().get(pk=environment.pk)
+        locked = Environment.objects.locked().get(pk=environment.pk)
         # Pruning, too, takes this lock and spares what is in an open promotion: one comes first.
         lock()
         planned = plans.plan(locked, plans.fresh(versions), kind=kind)
@@ -346,7 +346,7 @@ def _place(promotion: Promotion, carried: Mapping[int, Carried]) -> None:
     """Place all items and end the promotion, in one transaction."""
     with transaction.atomic():
         # Promotions to one environment take turns here, so each sees what the last one placed.
-        environment = Environment.objects.select_for_update().get(pk=promotion.environment_id)
+        environment = Environment.objects.locked().get(pk=promotion.environment_id)
         Promotion.objects.locked().get(pk=promotion.pk)
         # A recall or other evidence comes wholly before what is decided here, or wholly after it.
         lock()

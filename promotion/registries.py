@@ -1,10 +1,13 @@
 """Where the images of a repository lie: a registry, and a connection with which it is asked."""
 
+from collections.abc import Iterator
+
 from django.db import transaction
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
-from pipelines import connections, registry
+from pipelines import connections, registry, usage
 from pipelines.errors import Invalid
 from pipelines.models import ConnectionKind, ServiceConnection
 from pipelines.registry import Credentials, ImageName
@@ -27,7 +30,7 @@ def set_registry(
     """
     rules.require(by, "repository.create")
     with transaction.atomic():
-        locked = Repository.objects.select_for_update().get(pk=repository.pk)
+        locked = Repository.objects.select_for_update(no_key=True).get(pk=repository.pk)
         checked = check(locked.kind, address, connection, by=by)
         bind(locked, checked, connection, by=by)
     return locked
@@ -109,3 +112,9 @@ def login_for(repository: Repository, image: ImageName) -> Credentials | None:
         return None
     opened = connections.open_as(connection, ConnectionKind.REGISTRY, bound_by=bound_by)
     return Credentials(opened.settings.get("username", ""), opened.secrets["password"])
+
+
+def uses_of(connection: ServiceConnection) -> Iterator[usage.Use]:
+    """The repositories whose registry is asked with a connection."""
+    for name in connection.repositories.values_list("name", flat=True):
+        yield usage.Use("The repository", name, reverse("promotion:repository", args=[name]))

@@ -19,7 +19,7 @@ from django.utils import timezone
 from accounts.models import User
 from pipelines import forgetting
 from pipelines.errors import PreconditionFailed
-from pipelines.models import Artifact, ExecutionState
+from pipelines.models import Artifact, ExecutionState, Run
 from pipelines.models.artifact import ArtifactType
 from promotion import rules
 from promotion.keeping import Decision, Facts, Rules, decide
@@ -101,18 +101,20 @@ def plan(repository: Repository, wanted: Rules, now: datetime) -> tuple[Planned,
     found = list(
         _with_times(versions)
         .select_related("package__repository", "bundle")
-        .defer("manifest", "provenance", "notes")
+        .defer("manifest", "provenance", "notes", "bundle__recipe")
         .order_by("package__name", "-pk")
     )
     placed_in = _placements(Placement.objects.filter(package__repository=repository))
     promotions = _open_promotions(
         PromotionItem.objects.filter(package__repository=repository), placed_in
     )
-    ranks = _ranks(found)
+    ranks, taken = _ranks(found), _runs()
     return tuple(
         Planned(
             version,
-            decide(wanted, _facts(version, ranks.get(version.pk), placed_in, promotions), now),
+            decide(
+                wanted, _facts(version, ranks.get(version.pk), placed_in, promotions, taken), now
+            ),
         )
         for version in found
     )
@@ -126,7 +128,7 @@ def _decide_on(version: Version, wanted: Rules, now: datetime) -> Decision:
     placed_in = _placements(Placement.objects.filter(package=version.package_id))
     items = PromotionItem.objects.filter(version=version)
     promotions = _open_promotions(items, placed_in)
-    return decide(wanted, _facts(found, rank, placed_in, promotions), now)
+    return decide(wanted, _facts(found, rank, placed_in, promotions, _runs()), now)
 
 
 def _with_times(versions: "QuerySet[Version]") -> "QuerySet[Version]":
@@ -185,11 +187,27 @@ def _open_promotions(
     return found
 
 
+def _runs() -> dict[int, str]:
+    """The unfinished run whose source was resolved to a version, by version: its jobs still fetch
+    that one."""
+    picked = {
+        pinned["selection"]: str(run)
+        for run in Run.objects.open()
+        .select_related("pipeline")
+        .only("number", "sources", "pipeline__slug")
+        for pinned in run.sources.values()
+        if "selection" in pinned
+    }
+    rows = Selection.objects.filter(pk__in=picked).values_list("version_id", "pk")
+    return {version: picked[selection] for version, selection in rows}
+
+
 def _facts(
     version: Version,
     rank: int | None,
     placed: Iterable[_Current],
     promotions: Mapping[int, int],
+    taken: Mapping[int, str],
 ) -> Facts:
     return Facts(
         name=version.name,
@@ -198,6 +216,7 @@ def _facts(
         placed_in=tuple(each.name for each in placed if each.version == version.pk),
         placed_until=getattr(version, "placed_until", None),
         promotion=promotions.get(version.pk),
+        run=taken.get(version.pk, ""),
         downloaded_at=version.last_downloaded_at,
         selected_at=getattr(version, "selected_at", None),
     )

@@ -11,6 +11,7 @@ from django.db.models import Count, QuerySet, Sum
 
 from pipelines import collecting
 from pipelines.models import Artifact, ArtifactFile, Blob, BlobState, Collection
+from pipelines.models.blob import ROOM
 from promotion.models import Package, Version, VersionFile
 
 BATCH = 500
@@ -69,7 +70,7 @@ def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
 # ---- Overview ----------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many blobs with so many bytes."""
+    """So many blobs, and how many bytes they take in the storage."""
 
     count: int
     size: int
@@ -91,8 +92,7 @@ class Overview:
 
 
 def overview() -> Overview:
-    stored = Blob.objects.filter(recipe__isnull=True)
-    rows = stored.values_list("state").annotate(count=Count("pk"), size=Sum("size"))
+    rows = Blob.objects.values_list("state").annotate(count=Count("pk"), room=Sum(ROOM))
     by_state = {state: Share(count, size) for state, count, size in rows.order_by()}
     none = Share(0, 0)
     return Overview(
@@ -108,7 +108,7 @@ def overview() -> Overview:
 
 
 def _share(blobs: "QuerySet[Blob]") -> Share:
-    found = blobs.order_by().aggregate(count=Count("pk"), size=Sum("size"))
+    found = blobs.order_by().aggregate(count=Count("pk"), size=Sum(ROOM))
     return Share(found["count"], found["size"] or 0)
 
 

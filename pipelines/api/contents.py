@@ -1,6 +1,6 @@
 """What is inside an artifact and its archives, for programs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
 from django.db.models import QuerySet
@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from pipelines import contents
+from pipelines import contents, forgetting
 from pipelines.api.base import ApiView, has_already, query
 from pipelines.api.schema import operation, shape
 from pipelines.archives import Listing, Member
@@ -53,11 +53,13 @@ class ArtifactContentsView(ApiView):
     )
     def get(self, request: Request, artifact: int) -> Response:
         found = get_object_or_404(Artifact, pk=artifact)
-        return answer(request, found.files.select_related("blob"))
+        files = found.files.select_related("blob")
+        return answer(request, files, lambda: forgetting.require_bytes(found))
 
 
-def answer(request: Request, files: "QuerySet[Any]") -> Response:
-    """The files of an artifact or version, or what is inside the one that is named.
+def answer(request: Request, files: "QuerySet[Any]", require_bytes: Callable[[], None]) -> Response:
+    """The files of an artifact or version, or what is inside the one that is named, whose bytes
+    are required to be kept.
 
     The listing's tag is known without a look, so whoever has it already costs nothing.
     """
@@ -65,6 +67,7 @@ def answer(request: Request, files: "QuerySet[Any]") -> Response:
     if not path:
         return Response(_of_files(files))
     file = get_object_or_404(files, path=path)
+    require_bytes()
     tag = contents.tag(file.blob)
     headers: Mapping[str, str] = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if has_already(request, tag):

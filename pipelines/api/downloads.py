@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import IO, Protocol, runtime_checkable
 
 from django.conf import settings
-from django.core.files.storage import FileSystemStorage
+from django.core.files.storage import FileSystemStorage, Storage
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from rest_framework.permissions import BasePermission
@@ -21,7 +21,7 @@ from pipelines import blobs, bundles, links, rules
 from pipelines.api import problems
 from pipelines.api.base import has_already, query, require_match
 from pipelines.bundles import Member
-from pipelines.errors import Invalid, NotFound
+from pipelines.errors import Invalid, NotFound, StorageSilent
 from pipelines.models import Blob
 from pipelines.reading import Verified
 
@@ -171,9 +171,11 @@ def _open(blob: Blob) -> IO[bytes]:
     try:
         return blobs.open_blob(blob)
     except FileNotFoundError as error:
-        raise NotFound(
-            f"The bytes {blob.sha256} are missing from the storage. Tell an operator."
-        ) from error
+        raise _missing(blob) from error
+
+
+def _missing(blob: Blob) -> NotFound:
+    return NotFound(f"The bytes {blob.sha256} are missing from the storage. Tell an operator.")
 
 
 def _pieces(stream: IO[bytes], start: int, length: int) -> Iterator[bytes]:
@@ -195,6 +197,10 @@ def _verified_pieces(stream: IO[bytes], blob: Blob) -> Iterator[bytes]:
     verified = Verified(stream, blob.sha256, blob.size)
     try:
         first = verified.read(CHUNK)
+    except FileNotFoundError as error:
+        # Of a composed bundle, files are looked for only now.
+        stream.close()
+        raise _missing(blob) from error
     except BaseException:
         stream.close()
         raise
@@ -223,15 +229,13 @@ def _elsewhere(blob: Blob, described: Described) -> HttpResponseBase | None:
     if blob.recipe is not None:
         return None
     store = blobs.store()
-    if settings.SIGNED_URLS and isinstance(store, Signing):
+    if settings.SIGNED_URLS and isinstance(store, Signing) and _is_in(store, blob):
         address = store.signed_url(blob.storage_name, STORAGE_LINK_SECONDS, described.name)
         response = HttpResponse(status=302, headers={"Location": address})
         # The address is a permission, and a short one.
         response["Cache-Control"] = "private, no-store"
         return response
-    if settings.ACCEL_REDIRECT and isinstance(store, FileSystemStorage):
-        if not store.exists(blob.storage_name):
-            _open(blob).close()
+    if settings.ACCEL_REDIRECT and isinstance(store, FileSystemStorage) and _is_in(store, blob):
         # nginx sends the bytes, and the range of them that was asked for.
         response = HttpResponse(content_type="application/octet-stream")
         response["X-Accel-Redirect"] = f"{settings.ACCEL_REDIRECT}{blob.storage_name}"
@@ -240,6 +244,15 @@ def _elsewhere(blob: Blob, described: Described) -> HttpResponseBase | None:
         del response["Accept-Ranges"]
         return response
     return None
+
+
+def _is_in(store: Storage, blob: Blob) -> bool:
+    """Whether the storage has the bytes: what it has lost is in the second copy, of which neither
+    the proxy nor whoever asks knows."""
+    try:
+        return blobs.has(store, blob)
+    except StorageSilent:
+        return False
 
 
 # ---- Archives made on the way ------------------------------------------------------------------

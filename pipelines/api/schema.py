@@ -190,7 +190,7 @@ BYTES: Any = {
     302: OpenApiResponse(description=SAID[302]),
 }
 #: What every download may refuse with.
-NO_BYTES = (404, 410, 412, 416, 500)
+NO_BYTES = (404, 410, 412, 416, 500, 503)
 IDEMPOTENCY = {"Idempotency-Key": "The same key and body again answer the first answer again."}
 #: How a download can be asked for.
 SIGNATURE = {"signature": "Of a signed link; stands in for a token."}

@@ -51,6 +51,10 @@ class Collection(models.Model):
         return f"{self.removed} blobs, {self.removed_bytes} bytes"
 
 
+#: How many bytes a blob takes in the storage: none where it is composed.
+ROOM = models.Case(models.When(recipe__isnull=True, then=models.F("size")), default=models.Value(0))
+
+
 class BlobQuerySet(models.QuerySet["Blob"]):
     def there(self) -> Self:
         """Those whose bytes can be read."""

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.urls import reverse
 
-from pipelines import contents
+from pipelines import contents, forgetting
 from pipelines.archives import Listing, Member, MemberKind
 from pipelines.errors import Invalid, NotFound, SluiceError
 from pipelines.models import Artifact, Blob
@@ -203,6 +203,7 @@ def artifact_file(request: PageRequest, artifact_id: int, path: str) -> HttpResp
         f"{artifact.name} has no file “{path[:120]}”.",
         path=path,
     )
+    forgetting.require_bytes(artifact)
     run = artifact.run
     crumbs = [
         ("Pipelines", reverse("pipelines:pipeline_list")),

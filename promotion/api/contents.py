@@ -6,6 +6,7 @@ from rest_framework.response import Response
 from pipelines.api.base import ApiView
 from pipelines.api.contents import ASKED, ContentsAnswer, answer
 from pipelines.api.schema import operation, shape
+from promotion import publishing
 from promotion.api import lookups
 
 
@@ -18,5 +19,6 @@ class VersionContentsView(ApiView):
         tag="Repositories",
     )
     def get(self, request: Request, repository: str, package: str, version: str) -> Response:
-        found = lookups.version(repository, package, version)
-        return answer(request, found.files.select_related("blob"))
+        found = lookups.version_for_bytes(repository, package, version)
+        files = found.files.select_related("blob")
+        return answer(request, files, lambda: publishing.require_bytes(found))

@@ -78,6 +78,16 @@ def version(repository_name: str, package_name: str, name: str) -> Version:
     )
 
 
+def version_for_bytes(repository_name: str, package_name: str, name: str) -> Version:
+    """The version without all that hangs on it: of its files one is fetched, time and again."""
+    return get_object_or_404(
+        Version.objects.with_names().defer("manifest", "provenance", "notes"),
+        package__repository__name=repository_name,
+        package__name=package_name,
+        name=name,
+    )
+
+
 def named_version(item: Mapping[str, Any]) -> Version:
     """The version that an item of a body names."""
     found = (

@@ -253,7 +253,7 @@ class VersionDownloadView(ApiView):
         version: str,
         name: str | None = None,
     ) -> HttpResponseBase:
-        found = lookups.version(repository, package, version)
+        found = lookups.version_for_bytes(repository, package, version)
         if found.bundle is None or name not in {None, found.bundle_name}:
             raise Http404
         retention.note_download(found)
@@ -283,7 +283,7 @@ class VersionFileView(ApiView):
         self, request: Request, repository: str, package: str, version: str, path: str
     ) -> HttpResponseBase:
         query(request, "signature", is_list=False)
-        found = lookups.version(repository, package, version)
+        found = lookups.version_for_bytes(repository, package, version)
         file = get_object_or_404(found.files.select_related("blob"), path=path)
         retention.note_download(found)
         return serve(request, file.blob, path.rpartition("/")[2])

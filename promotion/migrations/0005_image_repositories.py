@@ -108,6 +108,7 @@ class Migration(migrations.Migration):
             name="registry",
             field=models.CharField(
                 blank=True,
+                db_default="",
                 help_text="Where its images lie: a registry, with a path or not.",
                 max_length=255,
             ),

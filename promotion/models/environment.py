@@ -15,6 +15,11 @@ class EnvironmentQuerySet(models.QuerySet["Environment"]):
             "policy", "registry_connection", "storage_connection", "bound_by"
         )
 
+    def locked(self) -> Self:
+        """With a lock on each row until the commit. It lets others refer to the row meanwhile: a
+        selection does, which has the ledger's lock that the holder of this one may wait for."""
+        return self.select_for_update(no_key=True, of=("self",))
+
 
 class Environment(models.Model):
     # What was asked for. Never changes.

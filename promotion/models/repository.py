@@ -28,6 +28,8 @@ class Repository(models.Model):
     registry = models.CharField(
         max_length=255,
         blank=True,
+        # For the release that still makes repositories while this one comes.
+        db_default="",
         help_text="Where its images lie: a registry, with a path or not.",
     )
     connection = models.ForeignKey(

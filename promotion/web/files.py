@@ -5,6 +5,7 @@ from django.urls import reverse
 
 from pipelines.web.doors import PageRequest, one, page
 from pipelines.web.files import Address, Owner, file_page
+from promotion import publishing
 from promotion.models import Version
 
 
@@ -32,6 +33,7 @@ def version_file(
         f"{package} {version} has no file “{path[:120]}”.",
         path=path,
     )
+    publishing.require_bytes(found)
     crumbs = [
         ("Repositories", reverse("promotion:repository_list")),
         (repository, reverse("promotion:repository", args=[repository])),

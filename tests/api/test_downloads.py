@@ -12,6 +12,8 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from pipelines import artifacts, blobs, links
 from pipelines.errors import Damaged
@@ -421,3 +423,43 @@ def test_behind_nginx_stored_bytes_are_left_to_it(
     problem(people.mallory.call("GET", path), 403, "forbidden")
     Path(blobs.store().path(artifact.bundle.storage_name)).unlink()
     problem(people.production.call("GET", path), 404, "not_found")
+
+
+def test_what_the_storage_itself_has_lost_comes_out_of_the_second_copy(
+    people: People, things: Things, settings: Any, tmp_path: Path
+) -> None:
+    kinds = settings.STORAGES
+    options = {"location": str(tmp_path)}
+    backend = "pipelines.storage.DurableFileSystemStorage"
+    settings.STORAGES = {**kinds, "blobs-copy": {"BACKEND": backend, "OPTIONS": options}}
+    artifact = of_its_own(things, SIZE)
+    assert artifact.bundle is not None
+    first = Path(blobs.store().path(artifact.bundle.storage_name))
+    whole = first.read_bytes()
+    first.unlink()
+    path = f"artifacts/{artifact.pk}/download/"
+    settings.ACCEL_REDIRECT = "/internal-blobs/"
+    assert people.production.get(path).content == whole
+    settings.ACCEL_REDIRECT = ""
+    settings.SIGNED_URLS = True
+    signing = {"BACKEND": f"{__name__}.SigningStorage", "OPTIONS": kinds["blobs"]["OPTIONS"]}
+    settings.STORAGES = {**settings.STORAGES, "blobs": signing}
+    assert people.production.get(path).content == whole
+
+
+def test_a_bundle_of_which_a_file_is_lost_is_not_found(people: People, things: Things) -> None:
+    site = things.site
+    made = make_artifact(site.cast.ada, site.pipeline, {"a": os.urandom(50), "b": b"b"})
+    lost = made.files.select_related("blob").get(path="a").blob
+    Path(blobs.store().path(lost.storage_name)).unlink()
+    problem(people.production.call("GET", f"artifacts/{made.pk}/download/"), 404, "not_found")
+
+
+def test_a_file_of_a_version_is_fetched_without_all_that_hangs_on_the_version(
+    people: People,
+) -> None:
+    for path in ("files/bin/run.sh", "download/"):
+        with CaptureQueriesContext(connection) as asked:
+            people.production.get(f"{VERSION.removesuffix('download/')}{path}")
+        said = [each["sql"] for each in asked.captured_queries]
+        assert not any("promotion_evidence" in sql or '."manifest"' in sql for sql in said)

@@ -69,6 +69,21 @@ def test_a_runner_executes_jobs_with_its_own_role(site: Site) -> None:
 
 
 @pytest.mark.postgres
+def test_a_runner_composes_a_bundle_and_takes_one_with_its_own_role(site: Site) -> None:
+    bundle = "$[stages.stage1.one.s2.artifacts.default]"
+    take = {"step": "ArtifactDownload", "with": {"artifact": bundle, "path": ".", "extract": True}}
+    definition = yaml(
+        {"one": job("echo a > a; echo b > b", upload(["a", "b"]))},
+        {"two": job(take, "cat a b")},
+    )
+    run = started(site, definition)
+    execute(run)
+    run.refresh_from_db()
+    assert (run.error, run.state) == ("", S.SUCCEEDED)
+    assert said(run, "two")[-2:] == ["a", "b"]
+
+
+@pytest.mark.postgres
 def test_a_runner_makes_itself_known_with_its_own_role(site: Site) -> None:
     with as_runner():
         runner = runners.make_known(runners.Abilities(builder="buildah 1"))

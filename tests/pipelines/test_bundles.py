@@ -17,6 +17,7 @@ from pipelines import blobs, bundles
 from pipelines.artifacts import NamedBlob, members
 from pipelines.bundles import Member, Recipe
 from pipelines.collecting import collect
+from pipelines.errors import BytesGone
 from pipelines.models import Blob, BlobState
 from tests.world import stored_files
 
@@ -218,6 +219,19 @@ def test_stored_bytes_are_used_where_they_are_there_already() -> None:
 
 
 @pytest.mark.django_db
+def test_a_bundle_that_was_stored_and_is_lost_is_composed() -> None:
+    files = kept(a=os.urandom(100), b=b"b")
+    blob = blobs.compose(files)
+    with blobs.open_blob(blob) as stream:
+        stored = blobs.keep_stream(stream)
+    Path(blobs.store().path(stored.storage_name)).unlink()
+    assert not blobs.is_whole(stored)
+    again = blobs.compose(files)
+    assert again.recipe == blob.recipe
+    assert blobs.reads_true(again)
+
+
+@pytest.mark.django_db
 def test_a_file_of_a_bundle_can_be_composed_itself() -> None:
     inner = blobs.compose(kept(a=os.urandom(100), b=b"b"))
     outer = blobs.compose([Member("inner.tgz", inner.sha256, inner.size), *kept(c=b"c")])
@@ -241,6 +255,15 @@ def test_a_bundle_whose_file_is_lost_or_damaged_is_neither_whole_nor_true() -> N
     file.unlink()
     assert not blobs.is_whole(blob)
     assert not blobs.reads_true(blob)
+
+
+@pytest.mark.django_db
+def test_a_bundle_of_files_that_the_collector_took_meanwhile_is_refused_as_gone() -> None:
+    files = kept(a=os.urandom(50), b=os.urandom(60))
+    Blob.objects.update(kept_at="2020-01-01T00:00:00Z")
+    assert collect() >= 2
+    with pytest.raises(BytesGone, match="no longer kept"):
+        blobs.compose(files)
 
 
 @pytest.mark.django_db

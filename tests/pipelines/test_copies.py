@@ -113,6 +113,18 @@ def test_bytes_that_cannot_be_removed_from_both_stay_for_another_try(s3_server: 
     assert state_of(blob) == "removed"
 
 
+def test_a_storage_that_does_not_answer_is_not_asked_for_each_of_many(
+    s3_server: s3.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        blobs.keep_bytes([fresh()])
+    tried: list[Blob] = []
+    monkeypatch.setattr(blobs, "erase", tried.append)
+    with s3.storages_of(copy=s3.in_settings(s3_server.endpoint, "no-such-bucket")):
+        done = collecting.run(grace=NOW)
+    assert (done.removed, done.failed, tried) == (0, 3, [])
+
+
 # ---- Scrub and repair ----------------------------------------------------------------------------
 @pytest.mark.parametrize("harm", ["lost", "cut short", "damaged"])
 @pytest.mark.parametrize("where", ["the storage", "the second copy"])

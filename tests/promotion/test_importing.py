@@ -12,8 +12,9 @@ import pytest
 from pipelines import artifacts, blobs, runs
 from pipelines.errors import Conflict, Invalid
 from pipelines.models import Artifact, Blob, ExecutionState, Pipeline, Run
-from promotion import importing, publishing, trees, uploads
+from promotion import importing, publishing, retention, trees, uploads
 from promotion.incoming import Incoming, IncomingFile
+from promotion.keeping import Rules
 from promotion.models import Version
 from promotion.trees import Tree
 from tests.cast import Site, make_pipeline
@@ -129,6 +130,17 @@ def test_a_recalled_version_does_not_come_back(site: Site, tree: Path) -> None:
         status, said = import_packages(tree)
     assert status == 1
     assert "apps/app 1.9.0 was recalled. Its name is never used again." in said
+
+
+def test_a_pruned_version_does_not_come_back(site: Site, tree: Path) -> None:
+    import_packages(tree)
+    retention.set_rules(site.repository, Rules(newest=1, placed_days=0), by=site.cast.admin)
+    assert retention.retain() > 0
+    assert Version.objects.get(name="1.9.0").pruned_at is not None
+    with nothing_changes():
+        status, said = import_packages(tree)
+    assert status == 1
+    assert "apps/app 1.9.0 was pruned. Its name is never used again." in said
 
 
 def test_what_cannot_come_in_is_named_with_its_place_and_the_rest_goes_on(

@@ -79,8 +79,8 @@ def test_rules_are_said_in_words() -> None:
         "Of each package the newest version is kept.",
         "Versions younger than 1 day are kept.",
         "Versions downloaded, selected or published within 30 days are kept.",
-        "Whatever is placed, was placed within 30 days or is in an open promotion is kept in any "
-        "case.",
+        "Whatever is placed, was placed within 30 days, is in an open promotion or is taken by an "
+        "unfinished run is kept in any case.",
         "Of every other version the bytes are removed, for ever.",
     ]
 

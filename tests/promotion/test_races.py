@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 
 from accounts.models import Role, User
 from pipelines import runs
@@ -306,4 +307,22 @@ def test_two_requests_that_go_stale_are_told_so_in_the_answer(site: Site) -> Non
         WrongState.__name__,
     ]
     assert types("promotion.stale") == ["promotion.stale"]
+    assert_all_holds()
+
+
+def test_a_selection_never_waits_for_whoever_holds_the_environment(site: Site) -> None:
+    """It has the ledger's lock by then, for which the holder may be waiting in turn."""
+    site.promote(site.staging, site.publish("1.0.0"))
+    package = Package.objects.get()
+
+    def select() -> Selection:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '10s'")
+        query = selection.Query(environment="staging")
+        return selection.select(package, query, by=site.cast.production)
+
+    with transaction.atomic():
+        Environment.objects.locked().get(pk=site.staging.pk)
+        (picked,) = at_once([select])
+    assert picked.environment == site.staging
     assert_all_holds()

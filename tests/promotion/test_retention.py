@@ -11,13 +11,14 @@ from django.utils import timezone
 
 from pipelines import blobs, collecting, forgetting, runs
 from pipelines.errors import BytesGone, PreconditionFailed
-from pipelines.models import Artifact, Blob, BlobState
+from pipelines.models import Artifact, Blob, BlobState, ExecutionState, Run
 from promotion import promoting, publishing, retention, selection, usage
 from promotion.errors import NoEligibleVersion, Pruned, VersionExists
 from promotion.keeping import Rules
 from promotion.models import LedgerEntry, Promotion, PromotionState, Repository, Version
 from promotion.selection import Query
-from tests.cast import Site, make_artifact, make_pipeline
+from tests.cast import Site, make_artifact, make_pipeline, work_off
+from tests.pipelines.working import job, started, yaml
 from tests.promotion.verifying import broken
 from tests.sealed import unsealed
 from tests.world import nothing_changes, refused
@@ -125,6 +126,21 @@ def test_a_failed_promotion_keeps_nothing_once_something_else_was_placed(site: S
     assert Promotion.objects.get(pk=failed.pk).state == PromotionState.STALE
     assert site.placed(site.staging, new.package) == "2.0.0"
     assert broken() == {}
+
+
+def test_what_an_unfinished_run_takes_stays_until_it_ends(site: Site) -> None:
+    old = site.publish("1.0.0")
+    source = {"type": "packages", "repo": "apps", "artifact": "app", "version": "1.0.0"}
+    definition = yaml({"one": job("ls pack")}, sources={"pack": source})
+    run = started(site, definition)
+    site.publish("2.0.0")
+    assert keep_only_the_newest(site) == 0
+    planned = retention.plan(site.repository, NEWEST, timezone.now())
+    (why,) = [each.decision.why for each in planned if each.version == old]
+    assert why == f"taken by {run}, which has not ended"
+    work_off(run)
+    assert Run.objects.get(pk=run.pk).state == ExecutionState.SUCCEEDED
+    assert retention.retain() == 1
 
 
 @pytest.mark.parametrize("placed_days", [0, 1])
@@ -286,6 +302,17 @@ def test_a_dry_run_changes_nothing_and_counts_what_would_be_freed(site: Site) ->
     assert usage.bytes_freed(doomed) == 5
     make_artifact(site.cast.ada, site.pipeline, {"c.txt": b"12345"})
     assert usage.bytes_freed(doomed) == 0, "another artifact holds the same bytes"
+
+
+def test_a_composed_bundle_takes_no_room_and_frees_none(site: Site) -> None:
+    old = site.publish("1.0.0", files={"a.txt": b"12345", "b.txt": b"123"})
+    before = usage.overview().kept.size
+    site.publish("2.0.0", files={"c.txt": b"1", "d.txt": b"22"})
+    assert usage.overview().kept.size == before + 3
+    assert usage.bytes_freed([old]) == 8
+    assert keep_only_the_newest(site) == 1
+    done = collecting.run(grace=NOW)
+    assert (done.removed, done.removed_bytes) == (3, 8)
 
 
 # ---- verify --------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from django.test import Client
 from pipelines import connections
 from pipelines.errors import Forbidden, Invalid, WrongState
 from pipelines.models import ServiceConnection
-from promotion import environments, plans, promoting, sweeping, targets
+from promotion import environments, plans, promoting, publishing, sweeping, targets
 from promotion.errors import PlanChanged
 from promotion.ledger.verify import Verification
 from promotion.models import LedgerEntry, PromotionState
@@ -137,6 +137,16 @@ def test_a_connection_that_an_environment_uses_stays(
     client.force_login(site.cast.ada)
     page = client.get("/connections/bucket/").content.decode()
     assert 'The environment <a href="/environments/production/">production</a>' in page
+
+
+def test_a_connection_with_which_a_repository_is_asked_says_so(site: Site, client: Client) -> None:
+    login = login_of(site, "registry.example.com", "asked")
+    publishing.create_repository(
+        "images", by=site.cast.ada, kind="docker", registry="registry.example.com", connection=login
+    )
+    client.force_login(site.cast.ada)
+    page = client.get("/connections/asked/").content.decode()
+    assert 'The repository <a href="/repositories/images/">images</a>' in page
 
 
 # ---- Plans -------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from django.db.models import Count, QuerySet, Sum
 
 from pipelines import collecting, forgetting
 from pipelines.models import Blob, BlobState
+from pipelines.models.blob import ROOM
 
 
 class Command(BaseCommand):
@@ -58,7 +59,7 @@ class Command(BaseCommand):
 
 
 def _sums(blobs: "QuerySet[Blob]") -> tuple[int, int]:
-    found = blobs.order_by().aggregate(count=Count("pk"), size=Sum("size"))
+    found = blobs.order_by().aggregate(count=Count("pk"), size=Sum(ROOM))
     return found["count"], found["size"] or 0
 
 
