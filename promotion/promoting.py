@@ -16,16 +16,15 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import User
-from pipelines.errors import AlreadyDecided, SluiceError, WrongState
+from pipelines.errors import SluiceError, WrongState
 from pipelines.queue import nudge
 from pipelines.states import move
-from promotion import carrying, gates, placing, plans, rules
+from promotion import carrying, deciders, gates, placing, plans, rules
 from promotion.carrying import HERE, Carried
 from promotion.errors import (
     AlreadyPlaced,
     GateClosed,
     PlanChanged,
-    SelfApproval,
 )
 from promotion.gates import APPROVALS, GateResult
 from promotion.ledger.append import append, lock
@@ -140,30 +139,13 @@ def reject(promotion: Promotion, *, by: User, plan: str, comment: str = "") -> A
     return _decide(promotion, Decision.REJECT, by=by, seen=plan, comment=comment)
 
 
-def require_decider(promotion: Promotion, *, by: User) -> None:
-    """Raise the reason for which `by` may not decide on this promotion now, if there is one."""
-    # Said before anything about roles: nobody's role would make this right.
-    if by.pk == promotion.requested_by_id and not rules_of(promotion.policy).self_approval:
-        raise SelfApproval(
-            f"You requested promotion {promotion.pk} yourself. Somebody else must decide on it."
-        )
-    rules.require(by, "promotion.decide")
-    if promotion.state != P.REQUESTED:
-        raise WrongState(
-            f"Promotion {promotion.pk} is {promotion.state}; it no longer waits for a decision.",
-            current=promotion.state,
-        )
-    if promotion.approvals.filter(by=by).exists():
-        raise AlreadyDecided(f"You have decided on promotion {promotion.pk} already.")
-
-
 def _decide(
     promotion: Promotion, decision: Decision, *, by: User, seen: str, comment: str
 ) -> Approval:
     stale: PlanChanged | None = None
     with transaction.atomic():
         locked = Promotion.objects.locked().get(pk=promotion.pk)
-        require_decider(locked, by=by)
+        deciders.require_decider(locked, by=by)
         if seen != locked.plan_digest:
             raise PlanChanged(
                 "The digest you sent is not that of this promotion's plan. Look at it again.",
@@ -235,20 +217,9 @@ def _become_approved(promotion: Promotion, opened: Sequence[GateResult]) -> None
     nudge(EXECUTE, promotion.pk)
 
 
-def may_withdraw(promotion: Promotion, *, by: User) -> bool:
-    is_open = P.WITHDRAWN in P(promotion.state).targets
-    return is_open and rules.may(by, _act_of_withdrawing(promotion, by))
-
-
-def _act_of_withdrawing(promotion: Promotion, by: User) -> str:
-    """Taking back one's own request is a part of requesting; another's is an act of its own."""
-    own = by.pk == promotion.requested_by_id
-    return "promotion.request" if own else "promotion.withdraw"
-
-
 def withdraw(promotion: Promotion, *, by: User) -> Promotion:
     """Take a request back, before it is executed: one's own, or any as a release manager."""
-    rules.require(by, _act_of_withdrawing(promotion, by))
+    rules.require(by, deciders.act_of_withdrawing(promotion, by))
     with transaction.atomic():
         locked = Promotion.objects.locked().get(pk=promotion.pk)
         now = timezone.now()

@@ -10,8 +10,9 @@ from rest_framework.response import Response
 
 from accounts.authentication import caller
 from pipelines import artifacts, receiving, rules
+from pipelines.api.artifacts import PLACE, whole_artifacts
 from pipelines.api.base import ApiView, NoBody, StrictSerializer, idempotent, query, read
-from pipelines.api.runs import PLACE, find_run, whole_artifacts
+from pipelines.api.runs import find_run
 from pipelines.api.schema import IDEMPOTENCY, operation, shape
 from pipelines.api.shapes import ArtifactAnswer, artifact_answer
 from pipelines.api.shapes_of_uploads import PartItem, UploadAnswer, part_item, upload_answer

@@ -2,7 +2,17 @@
 
 from django.urls import path
 
-from pipelines.api import connections, contents, hooks, machines, parts, pipelines, runners, runs
+from pipelines.api import (
+    artifacts,
+    connections,
+    contents,
+    hooks,
+    machines,
+    parts,
+    pipelines,
+    runners,
+    runs,
+)
 
 RUN = "pipelines/<str:pipeline>/runs/<str:number>"
 UPLOAD = f"{RUN}/uploads/<int:upload>"
@@ -44,8 +54,8 @@ urlpatterns = [
     path(f"{RUN}/retry/", runs.RetryView.as_view(), name="run-retry"),
     path(f"{RUN}/again/", runs.AgainView.as_view(), name="run-again"),
     path(f"{RUN}/finish/", runs.FinishView.as_view(), name="run-finish"),
-    path(f"{RUN}/resolve/", runs.ResolveView.as_view(), name="run-resolve"),
-    path(f"{RUN}/artifacts/", runs.RunArtifactsView.as_view(), name="run-artifacts"),
+    path(f"{RUN}/resolve/", artifacts.ResolveView.as_view(), name="run-resolve"),
+    path(f"{RUN}/artifacts/", artifacts.RunArtifactsView.as_view(), name="run-artifacts"),
     # Uploads in parts
     path(f"{RUN}/uploads/", parts.UploadsView.as_view(), name="uploads"),
     path(f"{UPLOAD}/", parts.UploadView.as_view(), name="upload"),
@@ -57,20 +67,20 @@ urlpatterns = [
     path(f"{JOB}/refuse/", runs.GateView.as_view(passes=False), name="job-refuse"),
     path(f"{JOB}/log/", runs.LogView.as_view(), name="job-log"),
     # Artifacts
-    path("artifacts/<int:artifact>/", runs.ArtifactView.as_view(), name="artifact"),
+    path("artifacts/<int:artifact>/", artifacts.ArtifactView.as_view(), name="artifact"),
     path(
         "artifacts/<int:artifact>/download/",
-        runs.ArtifactDownloadView.as_view(),
+        artifacts.ArtifactDownloadView.as_view(),
         name="artifact-download",
     ),
     path(
         "artifacts/<int:artifact>/download/<str:name>",
-        runs.ArtifactDownloadView.as_view(),
+        artifacts.ArtifactDownloadView.as_view(),
         name="artifact-download-named",
     ),
     path(
         "artifacts/<int:artifact>/files/<path:path>",
-        runs.ArtifactFileView.as_view(),
+        artifacts.ArtifactFileView.as_view(),
         name="artifact-file",
     ),
     path(

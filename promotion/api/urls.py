@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from promotion.api import contents, promotions, repositories, retention
+from promotion.api import contents, environments, history, promotions, repositories, retention
 
 PACKAGE = "repositories/<str:repository>/packages/<str:package>"
 VERSION = f"{PACKAGE}/versions/<str:version>"
@@ -60,25 +60,25 @@ urlpatterns = [
     path("selections/", repositories.SelectionsView.as_view(), name="selections"),
     path("selections/<int:selection>/", repositories.SelectionView.as_view(), name="selection"),
     # Environments
-    path("environments/", promotions.EnvironmentsView.as_view(), name="environments"),
+    path("environments/", environments.EnvironmentsView.as_view(), name="environments"),
     path(
         "environments/<str:environment>/",
-        promotions.EnvironmentView.as_view(),
+        environments.EnvironmentView.as_view(),
         name="environment",
     ),
     path(
         "environments/<str:environment>/placements/",
-        promotions.PlacementsView.as_view(),
+        environments.PlacementsView.as_view(),
         name="environment-placements",
     ),
     path(
         "environments/<str:environment>/policy/",
-        promotions.PolicyView.as_view(),
+        environments.PolicyView.as_view(),
         name="environment-policy",
     ),
     path(
         "environments/<str:environment>/target/",
-        promotions.TargetView.as_view(),
+        environments.TargetView.as_view(),
         name="environment-target",
     ),
     # Promotions
@@ -91,5 +91,5 @@ urlpatterns = [
     path(f"{PROMOTION}/withdraw/", promotions.WithdrawView.as_view(), name="promotion-withdraw"),
     path(f"{PROMOTION}/retry/", promotions.RetryView.as_view(), name="promotion-retry"),
     # Audit
-    path("history/", promotions.HistoryView.as_view(), name="history"),
+    path("history/", history.HistoryView.as_view(), name="history"),
 ]

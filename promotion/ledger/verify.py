@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import Any
 
 from django.db import connection
-from django.db.models import Count, F
+from django.db.models import Count
 from django.utils import timezone
 
 from accounts.models import Token
@@ -29,15 +28,13 @@ from pipelines.models import (
     Revision,
 )
 from pipelines.seals import trigger_names
-from promotion import targets
-from promotion.ledger import at_targets
+from promotion.ledger import at_targets, rows
 from promotion.ledger.at_targets import CouldNot
 from promotion.ledger.fold import Folded, fold
 from promotion.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from promotion.models import (
     Approval,
     Decision,
-    Environment,
     Evidence,
     ImageDetails,
     LedgerEntry,
@@ -47,12 +44,10 @@ from promotion.models import (
     Promotion,
     PromotionItem,
     PromotionState,
-    Repository,
     Selection,
     UploadOutcome,
     Version,
     VersionFile,
-    VersionState,
 )
 
 SHOWN_UNKNOWN = 5
@@ -175,134 +170,7 @@ def _body_findings(entry: LedgerEntry, body: bytes) -> Iterator[str]:
 def _state(verification: Verification) -> tuple[str, Iterator[str]]:
     folded = verification.folded
     count = len(folded.versions) + len(folded.promotions) + len(folded.placements)
-    return f"{count} versions, promotions and placements", _state_findings(folded)
-
-
-def _state_findings(folded: Folded) -> Iterator[str]:
-    version = ("version__package__repository__name", "version__package__name", "version__name")
-    names = ("package__repository__name", "package__name", "name")
-    yield from _compare(
-        "repository", folded.repositories, dict(Repository.objects.values_list("name", "kind"))
-    )
-    bound = Repository.objects.exclude(registry="").values_list(
-        "name", "registry", "connection__name", "bound_by__username"
-    )
-    yield from _compare(
-        "registry of repository", folded.registries, {row[0]: row[1:] for row in bound}
-    )
-    yield from _compare(
-        "version",
-        folded.versions,
-        {row[:3]: row[3] for row in Version.objects.values_list(*names, "manifest_digest")},
-    )
-    yield from _compare(
-        "bundle of version",
-        folded.bundles,
-        {row[:3]: row[3] for row in Version.objects.values_list(*names, "bundle_id")},
-    )
-    publishers = Version.objects.values_list(*names, "published_by__username", "published_at")
-    yield from _compare(
-        "publisher of version",
-        folded.publishers,
-        {row[:3]: (row[3], timestamp(row[4])) for row in publishers},
-    )
-    details = ImageDetails.objects.values_list(*version, "digest")
-    yield from _compare(
-        "image details of version", folded.image_details, {row[:3]: row[3] for row in details}
-    )
-    recalled = Version.objects.filter(state=VersionState.RECALLED).values_list(*names)
-    yield from _compare_sets("recall", folded.recalls, set(recalled))
-    yield from _compare(
-        "retention rules of repository",
-        folded.retentions,
-        dict(Repository.objects.filter(retention__isnull=False).values_list("name", "retention")),
-    )
-    pruned = Version.objects.filter(pruned_at__isnull=False)
-    yield from _compare(
-        "pruning of version",
-        folded.prunings,
-        {
-            row[:3]: (row[3], timestamp(row[4]))
-            for row in pruned.values_list(*names, "pruned_reason", "pruned_at")
-        },
-    )
-    evidence = Evidence.objects.values_list(*version, "predicate_type", "digest")
-    yield from _compare_sets("evidence", folded.evidence, set(evidence))
-    yield from _compare(
-        "environment", folded.environments, dict(Environment.objects.values_list("name", "rank"))
-    )
-    elsewhere = Environment.objects.with_names().filter(target_set_at__isnull=False)
-    yield from _compare(
-        "target of environment",
-        folded.targets,
-        {
-            each.name: (targets.of(each).as_json(), each.bound_by.username if each.bound_by else "")
-            for each in elsewhere
-        },
-    )
-    policies = PolicyRevision.objects.values_list("environment__name", "number", "digest")
-    yield from _compare("policy", folded.policies, {row[:2]: row[2] for row in policies})
-    in_force = Environment.objects.filter(policy__environment=F("pk"))
-    yield from _compare(
-        "current policy of environment",
-        folded.current_policies,
-        dict(in_force.values_list("name", "policy__number")),
-    )
-    requesters = Promotion.objects.values_list("pk", "requested_by__username", "comment")
-    yield from _compare(
-        "request of promotion", folded.requesters, {row[0]: row[1:] for row in requesters}
-    )
-    # Approved and executing are on the way; the ledger speaks when they arrive.
-    on_the_way = {PromotionState.APPROVED.value, PromotionState.EXECUTING.value}
-    yield from _compare(
-        "promotion",
-        {
-            pk: (plan, "on the way" if state in {"requested", *on_the_way} else state)
-            for pk, (plan, state) in folded.promotions.items()
-        },
-        {
-            pk: (plan, "on the way" if state in {"requested", *on_the_way} else state)
-            for pk, plan, state in Promotion.objects.values_list("pk", "plan_digest", "state")
-        },
-    )
-    approvals = Approval.objects.values_list(
-        "promotion_id", "by__username", "decision", "plan_digest", "comment", "at"
-    )
-    yield from _compare_sets(
-        "approval", folded.approvals, {(*row[:-1], timestamp(row[-1])) for row in approvals}
-    )
-    placements = Placement.objects.values_list(
-        *version, "environment__name", "promotion_id", "image", "storage", "since"
-    )
-    yield from _compare_sets(
-        "placement",
-        set(folded.placements),
-        {(*row[:-1], timestamp(row[-1])) for row in placements},
-    )
-    selections = Selection.objects.values_list("pk", "manifest_digest", "receipt")
-    yield from _compare(
-        "selection",
-        folded.selections,
-        {pk: (picked, digest(receipt.encode())) for pk, picked, receipt in selections.iterator()},
-    )
-
-
-def _compare(noun: str, said: dict[Any, Any], there: dict[Any, Any]) -> Iterator[str]:
-    yield from _compare_sets(noun, set(said), set(there))
-    for key in said.keys() & there.keys():
-        if said[key] != there[key]:
-            yield f"{noun} {_shown(key)}: the ledger says {said[key]}, the row {there[key]}"
-
-
-def _compare_sets(noun: str, said: set[Any], there: set[Any]) -> Iterator[str]:
-    for key in sorted(said - there):
-        yield f"{noun} {_shown(key)} is in the ledger and has no row"
-    for key in sorted(there - said):
-        yield f"{noun} {_shown(key)} has a row and is not in the ledger"
-
-
-def _shown(key: Any) -> str:
-    return " ".join(map(str, key)) if isinstance(key, tuple) else str(key)
+    return f"{count} versions, promotions and placements", rows.findings(folded)
 
 
 # ---- 3 and 8 -----------------------------------------------------------------------------------
@@ -426,7 +294,7 @@ def _placement_findings(folded: Folded) -> Iterator[str]:
         ): (placement.version.name, placement.promotion_id)
         for placement in Placement.objects.current().with_names()
     }
-    yield from _compare("current placement", last, current)
+    yield from rows.compare("current placement", last, current)
     for placement in Placement.objects.with_names():
         items = json.loads(placement.promotion.plan)["items"]
         planned = {item["manifest_digest"] for item in items}

@@ -10,7 +10,7 @@ from accounts.models import User
 from pipelines.errors import SluiceError
 from pipelines.web.doors import PageRequest, done, one, page, require_confirmed, shown
 from pipelines.web.paging import newest_first
-from promotion import plans, promoting, rules
+from promotion import deciders, plans, promoting, rules
 from promotion.models import (
     Environment,
     Evidence,
@@ -161,7 +161,7 @@ def _review(
         "is_moving": state in {P.APPROVED, P.EXECUTING},
         "may_retry": state in {P.FAILED, P.ERRORED} and rules.may(request.user, "promotion.retry"),
         "may_request": rules.may(request.user, "promotion.request"),
-        "may_withdraw": promoting.may_withdraw(found, by=request.user),
+        "may_withdraw": deciders.may_withdraw(found, by=request.user),
         **_decision(found, request.user),
     }
     return shown(request, "promotion/promotion.html", context, refused)
@@ -172,7 +172,7 @@ def _decision(promotion: Promotion, user: User) -> dict[str, Any]:
     if promotion.state != P.REQUESTED:
         return {"may_decide": False, "why_not": ""}
     try:
-        promoting.require_decider(promotion, by=user)
+        deciders.require_decider(promotion, by=user)
     except SluiceError as refusal:
         return {"may_decide": False, "why_not": refusal.detail}
     return {"may_decide": True, "why_not": ""}

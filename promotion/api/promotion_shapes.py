@@ -1,0 +1,176 @@
+"""What is answered of promotions and their plans."""
+
+import json
+from typing import Any, TypedDict
+
+from django.urls import reverse
+
+from pipelines import links
+from pipelines.api.shapes import timestamp
+from promotion import plans
+from promotion.models import (
+    Promotion,
+)
+
+
+class GateAnswer(TypedDict):
+    name: str
+    open: bool
+    reason: str
+    inputs: dict[str, Any]
+
+
+class FileChange(TypedDict):
+    path: str
+    change: str
+    size_before: int | None
+    size_after: int | None
+    sha256_before: str | None
+    sha256_after: str | None
+
+
+class Change(TypedDict):
+    """What a promotion changes of one package. The key `from` cannot be an attribute's name."""
+
+    repository: str
+    package: str
+    to: str
+    files: list[FileChange]
+
+
+class PlanAnswer(TypedDict):
+    plan: dict[str, Any]
+    plan_digest: str
+    gates: list[GateAnswer]
+    diff: list[Change]
+
+
+class ItemAnswer(TypedDict):
+    repository: str
+    package: str
+    version: str
+    manifest_digest: str
+    replaces: str | None
+
+
+class ApprovalAnswer(TypedDict):
+    by: str
+    decision: str
+    plan_digest: str
+    comment: str
+    at: str | None
+
+
+class Happened(TypedDict):
+    at: str | None
+    what: str
+    by: str | None
+    comment: str
+
+
+class ProgressAnswer(TypedDict):
+    """How far its bytes were carried to where the environment keeps its own."""
+
+    what: str
+    done: int
+    total: int
+
+
+class PromotionAnswer(TypedDict):
+    id: int
+    state: str
+    progress: ProgressAnswer | None
+    kind: str
+    environment: str
+    items: list[ItemAnswer]
+    plan: dict[str, Any]
+    plan_digest: str
+    policy_revision: int
+    gates: list[GateAnswer]
+    approvals: list[ApprovalAnswer]
+    requested_by: str
+    requested_at: str | None
+    expires_at: str | None
+    finished_at: str | None
+    comment: str
+    reason: str
+    timeline: list[Happened]
+    url: str
+
+
+def listed_promotion(promotion: Promotion) -> PromotionAnswer:
+    """With the gates as last kept: a list does not compute each promotion's anew."""
+    return promotion_answer(promotion, gates=promotion.gates)
+
+
+def promotion_answer(promotion: Promotion, *, gates: Any = None) -> PromotionAnswer:
+    gates = plans.shown_gates(promotion) if gates is None else gates
+    return {
+        "id": promotion.pk,
+        "state": promotion.state,
+        "progress": promotion.progress,
+        "kind": promotion.kind,
+        "environment": promotion.environment.name,
+        "items": [
+            {
+                "repository": item.package.repository.name,
+                "package": item.package.name,
+                "version": item.version.name,
+                "manifest_digest": item.version.manifest_digest,
+                "replaces": item.replaces.name if item.replaces else None,
+            }
+            for item in promotion.items.all()
+        ],
+        "plan": json.loads(promotion.plan),
+        "plan_digest": promotion.plan_digest,
+        "policy_revision": promotion.policy.number,
+        "gates": gates,
+        "approvals": [
+            {
+                "by": approval.by.username,
+                "decision": approval.decision,
+                "plan_digest": approval.plan_digest,
+                "comment": approval.comment,
+                "at": timestamp(approval.at),
+            }
+            for approval in promotion.approvals.all()
+        ],
+        "requested_by": promotion.requested_by.username,
+        "requested_at": timestamp(promotion.requested_at),
+        "expires_at": timestamp(promotion.expires_at),
+        "finished_at": timestamp(promotion.finished_at),
+        "comment": promotion.comment,
+        "reason": promotion.reason,
+        "timeline": _timeline(promotion),
+        "url": links.absolute(reverse("promotion:promotion", args=[promotion.pk])),
+    }
+
+
+def _timeline(promotion: Promotion) -> list[Happened]:
+    happened: list[Happened] = [
+        {
+            "at": timestamp(promotion.requested_at),
+            "what": "requested",
+            "by": promotion.requested_by.username,
+            "comment": promotion.comment,
+        }
+    ]
+    happened += [
+        {
+            "at": timestamp(approval.at),
+            "what": approval.get_decision_display().lower(),
+            "by": approval.by.username,
+            "comment": approval.comment,
+        }
+        for approval in promotion.approvals.all()
+    ]
+    if promotion.finished_at:
+        happened.append(
+            {
+                "at": timestamp(promotion.finished_at),
+                "what": promotion.state,
+                "by": None,
+                "comment": promotion.reason,
+            }
+        )
+    return happened

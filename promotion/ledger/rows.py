@@ -1,0 +1,151 @@
+"""Whether the rows are what the ledger, folded, says they are: both ways."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.db.models import F
+
+from pipelines.canonical import digest, timestamp
+from promotion import targets
+from promotion.ledger.fold import Folded
+from promotion.models import (
+    Approval,
+    Environment,
+    Evidence,
+    ImageDetails,
+    Placement,
+    PolicyRevision,
+    Promotion,
+    PromotionState,
+    Repository,
+    Selection,
+    Version,
+    VersionState,
+)
+
+
+def findings(folded: Folded) -> Iterator[str]:
+    version = ("version__package__repository__name", "version__package__name", "version__name")
+    names = ("package__repository__name", "package__name", "name")
+    yield from compare(
+        "repository", folded.repositories, dict(Repository.objects.values_list("name", "kind"))
+    )
+    bound = Repository.objects.exclude(registry="").values_list(
+        "name", "registry", "connection__name", "bound_by__username"
+    )
+    yield from compare(
+        "registry of repository", folded.registries, {row[0]: row[1:] for row in bound}
+    )
+    yield from compare(
+        "version",
+        folded.versions,
+        {row[:3]: row[3] for row in Version.objects.values_list(*names, "manifest_digest")},
+    )
+    yield from compare(
+        "bundle of version",
+        folded.bundles,
+        {row[:3]: row[3] for row in Version.objects.values_list(*names, "bundle_id")},
+    )
+    publishers = Version.objects.values_list(*names, "published_by__username", "published_at")
+    yield from compare(
+        "publisher of version",
+        folded.publishers,
+        {row[:3]: (row[3], timestamp(row[4])) for row in publishers},
+    )
+    details = ImageDetails.objects.values_list(*version, "digest")
+    yield from compare(
+        "image details of version", folded.image_details, {row[:3]: row[3] for row in details}
+    )
+    recalled = Version.objects.filter(state=VersionState.RECALLED).values_list(*names)
+    yield from _compare_sets("recall", folded.recalls, set(recalled))
+    yield from compare(
+        "retention rules of repository",
+        folded.retentions,
+        dict(Repository.objects.filter(retention__isnull=False).values_list("name", "retention")),
+    )
+    pruned = Version.objects.filter(pruned_at__isnull=False)
+    yield from compare(
+        "pruning of version",
+        folded.prunings,
+        {
+            row[:3]: (row[3], timestamp(row[4]))
+            for row in pruned.values_list(*names, "pruned_reason", "pruned_at")
+        },
+    )
+    evidence = Evidence.objects.values_list(*version, "predicate_type", "digest")
+    yield from _compare_sets("evidence", folded.evidence, set(evidence))
+    yield from compare(
+        "environment", folded.environments, dict(Environment.objects.values_list("name", "rank"))
+    )
+    elsewhere = Environment.objects.with_names().filter(target_set_at__isnull=False)
+    yield from compare(
+        "target of environment",
+        folded.targets,
+        {
+            each.name: (targets.of(each).as_json(), each.bound_by.username if each.bound_by else "")
+            for each in elsewhere
+        },
+    )
+    policies = PolicyRevision.objects.values_list("environment__name", "number", "digest")
+    yield from compare("policy", folded.policies, {row[:2]: row[2] for row in policies})
+    in_force = Environment.objects.filter(policy__environment=F("pk"))
+    yield from compare(
+        "current policy of environment",
+        folded.current_policies,
+        dict(in_force.values_list("name", "policy__number")),
+    )
+    requesters = Promotion.objects.values_list("pk", "requested_by__username", "comment")
+    yield from compare(
+        "request of promotion", folded.requesters, {row[0]: row[1:] for row in requesters}
+    )
+    # Approved and executing are on the way; the ledger speaks when they arrive.
+    on_the_way = {PromotionState.APPROVED.value, PromotionState.EXECUTING.value}
+    yield from compare(
+        "promotion",
+        {
+            pk: (plan, "on the way" if state in {"requested", *on_the_way} else state)
+            for pk, (plan, state) in folded.promotions.items()
+        },
+        {
+            pk: (plan, "on the way" if state in {"requested", *on_the_way} else state)
+            for pk, plan, state in Promotion.objects.values_list("pk", "plan_digest", "state")
+        },
+    )
+    approvals = Approval.objects.values_list(
+        "promotion_id", "by__username", "decision", "plan_digest", "comment", "at"
+    )
+    yield from _compare_sets(
+        "approval", folded.approvals, {(*row[:-1], timestamp(row[-1])) for row in approvals}
+    )
+    placements = Placement.objects.values_list(
+        *version, "environment__name", "promotion_id", "image", "storage", "since"
+    )
+    yield from _compare_sets(
+        "placement",
+        set(folded.placements),
+        {(*row[:-1], timestamp(row[-1])) for row in placements},
+    )
+    selections = Selection.objects.values_list("pk", "manifest_digest", "receipt")
+    yield from compare(
+        "selection",
+        folded.selections,
+        {pk: (picked, digest(receipt.encode())) for pk, picked, receipt in selections.iterator()},
+    )
+
+
+def compare(noun: str, said: dict[Any, Any], there: dict[Any, Any]) -> Iterator[str]:
+    yield from _compare_sets(noun, set(said), set(there))
+    for key in said.keys() & there.keys():
+        if said[key] != there[key]:
+            yield f"{noun} {_shown(key)}: the ledger says {said[key]}, the row {there[key]}"
+
+
+def _compare_sets(noun: str, said: set[Any], there: set[Any]) -> Iterator[str]:
+    for key in sorted(said - there):
+        yield f"{noun} {_shown(key)} is in the ledger and has no row"
+    for key in sorted(there - said):
+        yield f"{noun} {_shown(key)} has a row and is not in the ledger"
+
+
+def _shown(key: Any) -> str:
+    return " ".join(map(str, key)) if isinstance(key, tuple) else str(key)
