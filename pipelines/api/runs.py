@@ -1,4 +1,4 @@
-"""Calls on runs, their jobs and what they made."""
+"""Calls on runs and their jobs."""
 
 import functools
 import json
