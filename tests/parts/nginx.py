@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-from django.conf import settings
 
 from tests.parts.children import free_port, started
 from tests.parts.programs import Program
 
 NGINX = Program("nginx", "nginx-light", "NGINX", ("-v",))
-TEMPLATE = Path(settings.BASE_DIR) / "docs/nginx/sluice.conf.template"
+TEMPLATE = Path(__file__).resolve().parents[2] / "docs/nginx/sluice.conf.template"
 MAIN = string.Template(
     """$user
 daemon off;
