@@ -290,6 +290,8 @@ BUILDERS = env.items("SLUICE_BUILDERS", ("docker", "buildah", "podman", "buildct
 KUBECTL = env.text("SLUICE_KUBECTL", "")
 # A row that is running must renew its lease; the sweeper takes over what has not.
 LEASE = timedelta(seconds=env.integer("SLUICE_LEASE_SECONDS", 30, least=5, most=3600))
+# While bytes go to another storage or registry a single piece of them may take minutes.
+CARRY_LEASE = max(LEASE, timedelta(minutes=10))
 # After so many workers died over it, a job or promotion ends as errored.
 MAX_ATTEMPTS = 3
 SWEEP_EVERY = timedelta(seconds=env.integer("SLUICE_SWEEP_SECONDS", 5, least=1, most=3600))

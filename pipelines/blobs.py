@@ -18,6 +18,7 @@ from typing import IO, Any, Protocol, cast
 from django.core.files import File
 from django.core.files.storage import InvalidStorageError, Storage, storages
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from pipelines import bundles, hashing
@@ -51,6 +52,7 @@ __all__ = [
     "keep",
     "keep_bytes",
     "keep_stream",
+    "let_go",
     "open_blob",
     "open_member",
     "open_stage",
@@ -130,15 +132,27 @@ def hold(digests: Collection[str]) -> None:
     wanted = sorted(set(digests))
     for start in range(0, len(wanted), BATCH):
         batch = wanted[start : start + BATCH]
-        # One order for all, so that two who hold the same bytes do not wait for each other.
-        locked = Blob.objects.select_for_update().filter(pk__in=batch).order_by("pk")
-        there = {blob.pk for blob in locked if not _is_gone(blob)}
+        there = {blob.pk for blob in _locked(batch) if not _is_gone(blob)}
         if gone := sorted(set(batch) - there):
             raise BytesGone(
                 f"The bytes {gone[0]} are no longer kept: retention removed them. "
                 "Build or send them anew."
             )
         _take_back(batch)
+
+
+def let_go(digests: Collection[str]) -> None:
+    """Have the time of grace begin for these bytes: whoever is reading them just now may finish.
+    To be called in the transaction that ends a reference."""
+    wanted = sorted(set(digests))
+    for start in range(0, len(wanted), BATCH):
+        locked = [blob.pk for blob in _locked(wanted[start : start + BATCH])]
+        Blob.objects.filter(pk__in=locked).update(kept_at=timezone.now())
+
+
+def _locked(batch: Collection[str]) -> "QuerySet[Blob]":
+    """The rows, in one order for all, so that two who hold the same do not wait for each other."""
+    return Blob.objects.select_for_update().filter(pk__in=batch).order_by("pk")
 
 
 def _is_gone(blob: Blob) -> bool:

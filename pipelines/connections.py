@@ -173,7 +173,7 @@ def _require_owner(by: User, connection: ServiceConnection) -> None:
     _require_member(by, connection.team)
 
 
-def _may_use(person: User, connection: ServiceConnection) -> bool:
+def may_use(person: User, connection: ServiceConnection) -> bool:
     """Whoever has lost every role has lost the use of this, too, whatever teams they are in."""
     usable = ServiceConnection.objects.filter(pk=connection.pk).usable_by(person)
     return rules.may(person, "view") and usable.exists()
@@ -207,7 +207,7 @@ def open_for(run: Run, name: str, kind: str) -> Opened:
 
 def require_usable(connection: ServiceConnection, kind: str, *, by: User) -> None:
     """Refuse to bind `connection` to something of the site where `by` may not use it."""
-    if not _may_use(by, connection):
+    if not may_use(by, connection):
         raise Forbidden(
             f"There is no service connection “{connection.name}” that {by.username} may use. Make "
             "one under Connections, or have its team share it."
@@ -252,12 +252,12 @@ def _require_use(
     A definition must not be a way to ask which connections there are: while its author may not
     use one, it is answered as if there were none.
     """
-    if connection is None or not _may_use(author, connection):
+    if connection is None or not may_use(author, connection):
         raise Forbidden(
             f"There is no service connection “{name[:64]}” that {author.username}, who wrote the "
             "definition, may use. Make one under Connections, or have its team share it."
         )
-    if not _may_use(starter, connection):
+    if not may_use(starter, connection):
         raise Forbidden(
             f"{starter.username}, who started the run, may not use the service connection {name}. "
             f"Somebody of the team {connection.team.name} can share it."

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from pipelines import connections
-from pipelines.errors import Invalid, NotFound
+from pipelines.errors import Forbidden, Invalid, NotFound
 from pipelines.models import ConnectionKind, ServiceConnection
 from pipelines.registry import host_of
 from promotion import rules, targets
@@ -40,6 +40,8 @@ def set_target(
     with transaction.atomic():
         _hold(wanted)
         locked = Environment.objects.locked().get(pk=environment.pk)
+        if name or wanted:
+            _require_no_silent_loss(locked, wanted, by)
         before = targets.of(locked), locked.bound_by_id
         locked.registry = name
         locked.registry_connection = registry_connection
@@ -69,6 +71,20 @@ def set_target(
             )
     environment.refresh_from_db()
     return environment
+
+
+def _require_no_silent_loss(
+    environment: Environment, wanted: list[ServiceConnection], by: User
+) -> None:
+    """Refuse to drop a connection that `by` cannot even choose: a form would do it unasked. Naming
+    nothing at all remains open, so that a target whose people are gone can be cleared."""
+    for bound in (environment.registry_connection, environment.storage_connection):
+        if bound is not None and bound not in wanted and not connections.may_use(by, bound):
+            raise Forbidden(
+                f"{environment.name} uses the service connection {bound.name}, which {by.username} "
+                f"may not use, and this would take it away. Somebody of the team {bound.team.name} "
+                "can share it or make the change; or clear the whole target first."
+            )
 
 
 def _checked_registry(name: str, connection: ServiceConnection | None, by: User) -> str:

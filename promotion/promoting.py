@@ -267,7 +267,10 @@ def execute(promotion_id: int) -> None:
         # Not one byte leaves for production before it is known that it still may.
         planned, _ = _as_approved(promotion)
         placing.read_back(promotion, alive=lambda: _renew(promotion))
-        carried = carrying.carry(planned, say=lambda said: _renew(promotion, progress=said))
+        carried = carrying.carry(
+            planned,
+            say=lambda said: _renew(promotion, lease=settings.CARRY_LEASE, progress=said),
+        )
         _place(promotion, carried)
     except WrongState:
         return  # Another worker took over after the lease had passed.
@@ -295,10 +298,11 @@ def _claim(promotion_id: int) -> Promotion | None:
         return None
 
 
-def _renew(promotion: Promotion, **changes: Any) -> None:
+def _renew(promotion: Promotion, *, lease: timedelta | None = None, **changes: Any) -> None:
     """Hold on to the promotion; WrongState once somebody else does."""
     ours = Promotion.objects.filter(pk=promotion.pk, state=P.EXECUTING, attempt=promotion.attempt)
-    if not ours.update(lease_until=timezone.now() + settings.LEASE, **changes):
+    until = timezone.now() + (lease or settings.LEASE)
+    if not ours.update(lease_until=until, **changes):
         raise WrongState(f"Another worker has taken over {promotion}.")
 
 

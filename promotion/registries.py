@@ -31,6 +31,9 @@ def set_registry(
     rules.require(by, "repository.create")
     with transaction.atomic():
         locked = Repository.objects.select_for_update(no_key=True).get(pk=repository.pk)
+        if locked.bound_by_id not in {None, by.pk}:
+            # Another's repository must not begin to be asked elsewhere behind their back.
+            rules.require(by, "repository.bind")
         checked = check(locked.kind, address, connection, by=by)
         bind(locked, checked, connection, by=by)
     return locked
@@ -108,7 +111,8 @@ def login_for(repository: Repository, image: ImageName) -> Credentials | None:
     connection, bound_by = repository.connection, repository.bound_by
     if connection is None or bound_by is None:
         return None
-    if registry.host_of(connection.host) != image.registry:
+    # For an image that lies elsewhere, be it on the same host, it was not given.
+    if registry.host_of(connection.host) != image.registry or not holds(repository, image):
         return None
     opened = connections.open_as(connection, ConnectionKind.REGISTRY, bound_by=bound_by)
     return Credentials(opened.settings.get("username", ""), opened.secrets["password"])

@@ -17,7 +17,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from accounts.models import User
-from pipelines import forgetting
+from pipelines import blobs, forgetting
 from pipelines.errors import PreconditionFailed
 from pipelines.models import Artifact, ExecutionState, Run
 from pipelines.models.artifact import ArtifactType
@@ -249,6 +249,11 @@ def prune(repository: Repository, *, most: int = MOST) -> int:
     return sum(_prune(pk) for pk in doomed[:most])
 
 
+def _bytes_of(version: Version) -> list[str]:
+    files = list(version.files.values_list("blob_id", flat=True))
+    return files + ([version.bundle_id] if version.bundle_id else [])
+
+
 def _prune(version_id: int) -> bool:
     """Prune one version, unless something keeps it by now; whether it was pruned."""
     with transaction.atomic():
@@ -263,6 +268,7 @@ def _prune(version_id: int) -> bool:
         )
         if version is None:
             return False
+        blobs.let_go(_bytes_of(version))
         ledger.lock()
         now = timezone.now()
         wanted = rules_of(Repository.objects.get(pk=version.package.repository_id))

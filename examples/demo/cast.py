@@ -6,10 +6,13 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from django.contrib.auth.models import Group
+
 from accounts import tokens
 from accounts.models import Role, Token, User
 
 TOKEN_NAME = "demo"
+TEAM = "greeter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,9 @@ def _member(name: str, roles: list[Role], password: str) -> Member:
         if not user.check_password(password):
             user.set_password(password)
     user.save()
+    if not is_machine:
+        # Service connections belong to teams.
+        user.groups.add(Group.objects.get_or_create(name=TEAM)[0])
     # A token is shown once, so each demo issues new ones in place of the last demo's.
     Token.objects.filter(user=user, name=TOKEN_NAME).delete()
     _, secret = tokens.issue(user, name=TOKEN_NAME)

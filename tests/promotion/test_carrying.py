@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
@@ -103,6 +104,29 @@ def test_files_lie_in_the_environments_bucket_before_they_are_placed(
     body = json.loads(bytes(LedgerEntry.objects.latest("sequence").body))
     assert body["data"]["placed"][0]["storage"] == placement.storage
     assert (verify()[0], verify("--scrub")[0]) == (0, 0)
+
+
+def test_a_selection_names_the_objects_in_the_environments_bucket(
+    site: Site, bucket: Bucket, client: Client
+) -> None:
+    version = site.publish("1.0.0", files={"a.txt": b"of a", "b.txt": b"of b"})
+    assert execute(approved(site, version)).state == P.COMPLETED
+    asked = {"repository": "apps", "package": "app", "environment": "production"}
+    caller: dict[str, Any] = {
+        "headers": {"Authorization": f"Bearer {token_of(site.cast.production)}"}
+    }
+    made = client.post(
+        "/api/v1/selections/", asked, content_type="application/json", **caller
+    ).json()
+    top = f"s3://{bucket.name}/"
+    found = {each["path"]: bucket.read(each["url"].removeprefix(top)) for each in made["objects"]}
+    assert found == {"a.txt": b"of a", "b.txt": b"of b"}
+    asked |= {"version": "1.0.0"}
+    del asked["environment"]
+    anywhere = client.post(
+        "/api/v1/selections/", asked, content_type="application/json", **caller
+    ).json()
+    assert anywhere["objects"] == []
 
 
 def test_what_lies_there_already_is_read_and_not_sent_again(site: Site, bucket: Bucket) -> None:
@@ -355,6 +379,10 @@ def test_how_far_it_is_stands_on_the_page_and_in_the_answer(
         assert found is not None
         assert (int(found[1]), int(found[2])) == (answer["done"], answer["total"])
         seen.append((answer["done"], answer["what"]))
+        # A single piece may take longer than a worker that only reads its own disk is given.
+        held = Promotion.objects.get(pk=promotion.pk).lease_until
+        assert held is not None
+        assert held > timezone.now() + settings.LEASE
 
     monkeypatch.setattr(promoting, "_renew", looking)
     assert execute(promotion).state == P.COMPLETED

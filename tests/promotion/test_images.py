@@ -117,10 +117,22 @@ def test_a_registry_is_set_and_set_anew_and_the_ledger_knows(
         "other.example.com", None, site.cast.admin,
     )  # fmt: skip
     assert problems() == []
-    registries.set_registry(repository, "", by=site.cast.ada)
+    refusal = refused(
+        Forbidden, lambda: registries.set_registry(repository, "evil.example.com", by=site.cast.ada)
+    )
+    assert "change the registry that somebody else set" in refusal.detail
+    registries.set_registry(repository, "", by=site.cast.ben)
     repository.refresh_from_db()
     assert (repository.registry, repository.bound_by) == ("", None)
     assert problems() == []
+
+
+def test_a_connection_is_used_for_the_repositorys_own_images_alone(
+    repository: Repository, guarded: str
+) -> None:
+    own, other = (registry.parse(f"{guarded}/{name}:1.0") for name in ("shop/web", "other/web"))
+    assert registries.login_for(repository, own) is not None
+    assert registries.login_for(repository, other) is None
 
 
 def test_the_same_registry_again_writes_nothing(site: Site, repository: Repository) -> None:

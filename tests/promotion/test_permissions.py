@@ -14,6 +14,7 @@ from promotion import (
     policies,
     promoting,
     publishing,
+    registries,
     retention,
     rules,
     selection,
@@ -59,6 +60,14 @@ def _add_evidence(site: Site) -> Act:
 
 def _create_repository(site: Site) -> Act:
     return lambda by: publishing.create_repository("images", by=by, kind="docker")
+
+
+def _rebind(site: Site) -> Act:
+    admin = site.cast.admin
+    images = publishing.create_repository(
+        "images", by=admin, kind="docker", registry="registry.example.com"
+    )
+    return lambda by: registries.set_registry(images, "other.example.com", by=by)
 
 
 def _create_environment(site: Site) -> Act:
@@ -156,6 +165,7 @@ MATRIX = {
         "history.view", WRITERS | {"dora", "admin"}, _read("history.view"), only_reads=True
     ),
     "create a repository": Row("repository.create", WRITERS | {"admin"}, _create_repository),
+    "change the registry that admin set": Row("repository.bind", MANAGERS | {"admin"}, _rebind),
     "publish": Row("version.publish", WRITERS, _publish),
     "recall": Row("version.recall", MANAGERS | {"admin"}, _recall),
     "add evidence": Row("evidence.add", WRITERS, _add_evidence),

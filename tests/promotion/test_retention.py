@@ -47,6 +47,17 @@ def pruned_one(site: Site) -> Version:
 
 
 # ---- Prune ---------------------------------------------------------------------------------------
+def test_whoever_reads_a_version_that_is_pruned_may_finish(site: Site) -> None:
+    """The time of grace begins with the pruning, however long ago the bytes came in."""
+    old = site.publish("1.0.0")
+    site.publish("2.0.0")
+    Blob.objects.update(kept_at=timezone.now() - timedelta(days=9))
+    assert keep_only_the_newest(site) == 1
+    collecting.collect(grace=timedelta(days=1))
+    assert old.bundle is not None
+    assert blobs.reads_true(Blob.objects.get(pk=old.bundle_id))
+
+
 def test_a_pruned_version_loses_its_bytes_and_keeps_everything_else(site: Site) -> None:
     old = site.publish("1.0.0", files={"a.txt": b"old a", "b.txt": b"old b"})
     new = site.publish("2.0.0")

@@ -3,8 +3,10 @@
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection
+from django.db.migrations.exceptions import IrreversibleError
 
-from pipelines.models import Revision
+from pipelines import blobs
+from pipelines.models import Blob, Revision
 from pipelines.seals import trigger_names
 from promotion.ledger.verify import SEALED
 from promotion.models import LedgerEntry, Version
@@ -19,6 +21,19 @@ def guards() -> set[str]:
         else:
             cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
         return names & {row[0] for row in cursor.fetchall()}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_way_back_that_would_lose_bytes_is_refused() -> None:
+    """A composed bundle is its recipe, which earlier versions do not know."""
+    version = make_site().publish("1.0.0", files={"a.txt": b"a", "b.txt": b"b"})
+    try:
+        with pytest.raises(IrreversibleError, match="restore the backup"):
+            call_command("migrate", "pipelines", "0009", verbosity=0)
+    finally:
+        call_command("migrate", verbosity=0)
+    assert version.bundle is not None
+    assert blobs.reads_true(Blob.objects.get(pk=version.bundle_id))
 
 
 @pytest.mark.django_db(transaction=True)

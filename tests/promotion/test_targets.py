@@ -71,6 +71,22 @@ def test_a_target_can_be_taken_back(site: Site, bucket: ServiceConnection) -> No
     connections.remove(bucket, by=site.cast.ada)
 
 
+def test_nobody_drops_a_connection_that_they_cannot_choose(
+    site: Site, bucket: ServiceConnection
+) -> None:
+    environments.set_target(site.staging, by=site.cast.admin, storage_connection=bucket)
+    connections.share(bucket, [], by=site.cast.ada)
+    refusal = refused(
+        Forbidden,
+        lambda: environments.set_target(
+            site.staging, by=site.cast.admin, registry="registry.example.com/live"
+        ),
+    )
+    assert "bucket, which admin may not use" in refusal.detail
+    environments.set_target(site.staging, by=site.cast.admin)
+    assert targets.of(site.staging).as_json() == {}
+
+
 def test_saying_the_same_again_changes_nothing(site: Site, bucket: ServiceConnection) -> None:
     environments.set_target(site.staging, by=site.cast.admin, storage_connection=bucket)
     with nothing_changes():
