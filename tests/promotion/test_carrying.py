@@ -111,7 +111,7 @@ def test_a_selection_names_the_objects_in_the_environments_bucket(
 ) -> None:
     version = site.publish("1.0.0", files={"a.txt": b"of a", "b.txt": b"of b"})
     assert execute(approved(site, version)).state == P.COMPLETED
-    asked = {"repository": "apps", "package": "app", "environment": "production"}
+    asked = {"repository": "apps", "package": "app", "environment": "staging"}
     caller: dict[str, Any] = {
         "headers": {"Authorization": f"Bearer {token_of(site.cast.production)}"}
     }
