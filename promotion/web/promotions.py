@@ -119,6 +119,7 @@ def _promotions() -> "QuerySet[Promotion]":
             "approvals__by",
             "items__version__package__repository",
             "items__version__published_by",
+            "items__version__image_look",
             Prefetch("items__version__evidence", queryset=evidence),
         )
     )

@@ -516,7 +516,8 @@ def test_the_page_of_an_image_shows_what_it_consists_of_and_its_drift(
 ) -> None:
     image = pusher.multiarch("1.0")
     signature = pusher.referrer(image.digest, "application/vnd.example.signature")
-    published(site, repository, image)
+    version = published(site, repository, image)
+    promotion = site.request(site.staging, version)
     address = "/repositories/images/web/1.0.0/"
     with signed_in(site) as client:
         shown = page_of(client, address)
@@ -528,6 +529,8 @@ def test_the_page_of_an_image_shows_what_it_consists_of_and_its_drift(
         shown = page_of(client, address)
         assert "The tag names another image now" in shown
         assert "Tag moved" in page_of(client, "/repositories/images/web/")
+        # Whoever decides is to know it too.
+        assert "What you approve is the digest" in page_of(client, f"/promotions/{promotion.pk}/")
     with signed_in(site, "dora") as client:
         assert "Look now" not in page_of(client, address)
         assert client.post(f"{address}look/").status_code == 403
