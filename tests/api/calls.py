@@ -216,7 +216,7 @@ CALLS = [
     ),
     Call("GET", VERSION, 200),
     Call("GET", VERSION + "download/", 200),
-    Call("GET", VERSION + "download/{bundle}", 200),
+    Call("GET", VERSION + "download/{name}", 200, instead={"name": "bundle"}),
     Call("GET", VERSION + "files/{path}", 200),
     Call("GET", VERSION + "contents/", 200),
     Call("GET", VERSION + "evidence/", 200),
