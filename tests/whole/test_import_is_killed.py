@@ -14,7 +14,7 @@ from tests.whole.installation import ROOT, Installation
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(900)]
 
-PACKAGES, VERSIONS = 4, 50
+PACKAGES, VERSIONS = 4, 15
 MAKE = """
 from accounts.models import User
 from promotion import publishing
@@ -66,7 +66,7 @@ def _killed_and_run_again(sluice: Installation, tree: Path) -> None:
 
     for kill in range(4):
         # Each time a little later in what is done for a version, in one file and in two.
-        _kill(sluice, command, after=20 + kill, later=kill * 0.013)
+        _kill(sluice, command, after=8 + kill, later=kill * 0.013)
     before = _look(sluice, LOOK)
     assert 0 < len(before["versions"]) < PACKAGES * VERSIONS
 
