@@ -42,7 +42,8 @@ def _composed(blob: Blob, *, scrub: bool) -> Iterator[Fault]:
         said = f"is missing or does not have {blob.size} bytes"
     elif scrub and not blobs.reads_true(blob):
         said = "reads as other bytes"
-    if said and _is_kept(blob):
+    # One that nothing refers to may have lost its files to the collector before its own turn.
+    if said and _is_kept(blob) and collecting.referenced().filter(pk=blob.pk).exists():
         yield Fault(f"blob {blob.sha256} {said}")
 
 

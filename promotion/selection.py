@@ -165,17 +165,6 @@ def placed_image(answered: Mapping[str, Any]) -> PlacedImage | None:
     return PlacedImage(answered["image"], answered["image_tag"])
 
 
-def objects(made: Selection, version: Version) -> dict[str, str]:
-    """Where the environment that was asked has each file in a bucket of its own, by path."""
-    if made.environment_id is None:
-        return {}
-    placements = Placement.objects.filter(environment=made.environment_id, version=version)
-    storage = placements.order_by("-since").values_list("storage", flat=True).first()
-    if not storage:
-        return {}
-    return {file.path: f"{storage}/{file.blob.storage_name}" for file in version.files.all()}
-
-
 def _placed_image(placed: PlacedImage | None) -> dict[str, str]:
     """Left out where the environment has none of its own, as in receipts of all times."""
     return {"image": placed.pinned, "image_tag": placed.tag} if placed else {}

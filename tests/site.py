@@ -14,6 +14,13 @@ os.environ["SLUICE_DATA"] = str(DATA)
 os.environ["SLUICE_WORKSPACES"] = str(WORKSPACES)
 os.environ.setdefault("SLUICE_LOG_LEVEL", "CRITICAL")
 
+# Processes that test side by side give their jobs users of their own: one that is taken would be
+# passed over, and the next job of the same pipeline could not write where the last one did.
+_first, _last = map(int, os.environ.get("SLUICE_STEP_USERS", "60100-60899").split("-"))
+_share = (_last - _first + 1) // 4
+_mine = _first + _share * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4)
+os.environ["SLUICE_STEP_USERS"] = f"{_mine}-{_mine + _share - 1}"
+
 
 def pytest_unconfigure() -> None:
     for folder in (DATA, WORKSPACES):

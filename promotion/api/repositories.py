@@ -409,7 +409,4 @@ def _selection_answer(made: Selection) -> dict[str, Any]:
         **answered,
         "artifact": descriptors.descriptor(version, placed=placed),
         "sha256": version.bundle.sha256 if version.bundle else None,
-        "objects": [
-            {"path": path, "url": url} for path, url in selection.objects(made, version).items()
-        ],
     }

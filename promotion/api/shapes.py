@@ -214,13 +214,6 @@ class ResolvedAnswer(VersionAnswer):
     explanation: ExplanationAnswer
 
 
-class ObjectAnswer(TypedDict):
-    """A file as the environment's own bucket has it."""
-
-    path: str
-    url: str
-
-
 class SelectionAnswer(TypedDict):
     id: int
     query: dict[str, str | None]
@@ -238,7 +231,6 @@ class SelectionAnswer(TypedDict):
     signature: str
     image: NotRequired[str]
     image_tag: NotRequired[str]
-    objects: list[ObjectAnswer]
 
 
 class PolicyAnswer(TypedDict):

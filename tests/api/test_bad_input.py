@@ -443,7 +443,8 @@ def test_a_repository_takes_only_artifacts_of_its_kind(people: People, things: T
     people.ada.post("repositories/", {"name": "pictures", "kind": "docker"})
     made = people.ada.post("repositories/pictures/packages/web/versions/", body).json
     assert made["files"] == []
-    assert made["artifact"]["dockerUrl"] == things.image.image
+    digest = things.image.image.rpartition("@")[2]
+    assert made["artifact"]["dockerUrl"] == f"registry.example/shop/web@{digest}"
 
 
 def test_a_closed_gate_is_told_with_its_reason(people: People, things: Things) -> None:

@@ -165,8 +165,7 @@ def test_joined_parts_are_gone_at_once_and_a_single_one_is_the_file(site: Site, 
     sender = Sender(site, run, large=os.urandom(2500), small=os.urandom(10)).put_all()
     artifact, _ = sender.complete()
     assert not UploadPart.objects.exists()
-    assert artifact.bundle is not None
-    kept = {file.blob_id for file in artifact.files.all()} | {artifact.bundle_id}
+    kept = {file.blob_id for file in artifact.files.all()}
     assert there() - before == kept
 
 

@@ -106,29 +106,6 @@ def test_files_lie_in_the_environments_bucket_before_they_are_placed(
     assert (verify()[0], verify("--scrub")[0]) == (0, 0)
 
 
-def test_a_selection_names_the_objects_in_the_environments_bucket(
-    site: Site, bucket: Bucket, client: Client
-) -> None:
-    version = site.publish("1.0.0", files={"a.txt": b"of a", "b.txt": b"of b"})
-    assert execute(approved(site, version)).state == P.COMPLETED
-    asked = {"repository": "apps", "package": "app", "environment": "staging"}
-    caller: dict[str, Any] = {
-        "headers": {"Authorization": f"Bearer {token_of(site.cast.production)}"}
-    }
-    made = client.post(
-        "/api/v1/selections/", asked, content_type="application/json", **caller
-    ).json()
-    top = f"s3://{bucket.name}/"
-    found = {each["path"]: bucket.read(each["url"].removeprefix(top)) for each in made["objects"]}
-    assert found == {"a.txt": b"of a", "b.txt": b"of b"}
-    asked |= {"version": "1.0.0"}
-    del asked["environment"]
-    anywhere = client.post(
-        "/api/v1/selections/", asked, content_type="application/json", **caller
-    ).json()
-    assert anywhere["objects"] == []
-
-
 def test_what_lies_there_already_is_read_and_not_sent_again(site: Site, bucket: Bucket) -> None:
     same = {"app.txt": b"the same in both"}
     assert execute(approved(site, site.publish("1.0.0", files=same))).state == P.COMPLETED
