@@ -14,6 +14,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -128,9 +129,9 @@ class _Composed(io.RawIOBase):
             done += written
         return done
 
+    @abstractmethod
     def _fill(self, view: memoryview) -> int:
         """Write at least one byte of what comes next, and answer how many."""
-        raise NotImplementedError
 
 
 class Tar(_Composed):
@@ -269,7 +270,7 @@ def bundle_size(members: Sequence[Member]) -> int:
 
 
 def _nothing(member: Member) -> Source:
-    raise NotImplementedError(f"nothing of {member.path} is read to know the length")
+    raise AssertionError(f"nothing of {member.path} is read to know the length")
 
 
 # ---- zip ---------------------------------------------------------------------------------------

@@ -164,10 +164,10 @@ class Zeros:
         return bytes(length)
 
     def tell(self) -> int:
-        raise NotImplementedError
+        raise AssertionError("it is read forwards")
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        raise NotImplementedError
+        raise AssertionError("it is read forwards")
 
     def close(self) -> None:
         self.left = 0
