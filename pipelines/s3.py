@@ -40,6 +40,8 @@ PART = 8 * 1024 * 1024
 MOST_PARTS = 10_000
 # With this many parts on their way, memory holds one more: the one that is being read.
 AT_ONCE = 3
+# Connections kept open: what the 32 threads of a web process may have under way between them.
+KEPT_OPEN = 32 * AT_ONCE
 CONNECT_SECONDS, READ_SECONDS, TRIES = 5, 30, 3
 FIRST_WINDOW, LAST_WINDOW = 1024 * 1024, 64 * 1024 * 1024
 DAY = timedelta(days=1)
@@ -70,7 +72,7 @@ class DurableS3Storage(S3Storage):  # type: ignore[misc]  # django-storages has 
                 read_timeout=READ_SECONDS,
                 retries={"mode": "standard", "total_max_attempts": tries},
                 signature_version="s3v4",
-                max_pool_connections=4 * AT_ONCE,
+                max_pool_connections=KEPT_OPEN,
                 tcp_keepalive=True,
                 # The SHA-256 of every body is part of its signature, over https too. The checksums
                 # that newer clients send besides are more than some servers understand.
