@@ -1,10 +1,12 @@
 """Who may decide on a promotion, and who may take it back. Reads only."""
 
 from accounts.models import User
-from pipelines.errors import AlreadyDecided, WrongState
-from promotion import rules
+from pipelines.errors import AlreadyDecided, Forbidden, WrongState
+from promotion import gates, rules
 from promotion.errors import SelfApproval
-from promotion.models import Promotion, PromotionState
+from promotion.gates import Involved, Rules
+from promotion.gathering import groups_of
+from promotion.models import Promotion, PromotionQuerySet, PromotionState
 from promotion.policies import rules_of
 
 P = PromotionState
@@ -12,8 +14,9 @@ P = PromotionState
 
 def require_decider(promotion: Promotion, *, by: User) -> None:
     """Raise the reason for which `by` may not decide on this promotion now, if there is one."""
+    policy = rules_of(promotion.policy)
     # Said before anything about roles: nobody's role would make this right.
-    if by.pk == promotion.requested_by_id and not rules_of(promotion.policy).self_approval:
+    if by.pk == promotion.requested_by_id and not policy.self_approval:
         raise SelfApproval(
             f"You requested promotion {promotion.pk} yourself. Somebody else must decide on it."
         )
@@ -25,6 +28,44 @@ def require_decider(promotion: Promotion, *, by: User) -> None:
         )
     if promotion.approvals.filter(by=by).exists():
         raise AlreadyDecided(f"You have decided on promotion {promotion.pk} already.")
+    if why := unfitness(promotion, policy, by):
+        raise Forbidden(
+            f"{by.username} {why}, and so may not decide on promotion {promotion.pk}: "
+            f"the policy of {promotion.environment.name} asks for others."
+        )
+
+
+def unfitness(promotion: Promotion, policy: Rules, user: User) -> str:
+    """Why the policy does not count this person's decision on this promotion, if it does not."""
+    groups = groups_of(user) if policy.approvers.groups else frozenset()
+    return gates.unfit(policy, _involved(promotion, policy), user.username, groups, user.is_machine)
+
+
+def _involved(promotion: Promotion, policy: Rules) -> Involved:
+    requester = promotion.requested_by.username
+    if not policy.not_by:
+        return Involved(requester, {}, {})
+    items = promotion.items.select_related(
+        "version__package__repository",
+        "version__published_by",
+        "version__artifact__run__started_by",
+    )
+    versions = [item.version for item in items]
+    return Involved(
+        requester,
+        {version.published_by.username: str(version) for version in versions},
+        {version.artifact.run.started_by.username: str(version) for version in versions},
+    )
+
+
+def awaiting(user: User) -> PromotionQuerySet:
+    """Requests on which `user` may decide and has not."""
+    found = Promotion.objects.awaiting(user)
+    # Few policies tell people apart by more than who asked, and few requests are open at a time.
+    told_apart = found.telling_deciders_apart() if not user.is_machine else found
+    looked_at = told_apart.select_related("policy", "requested_by")
+    unfit = [each.pk for each in looked_at if unfitness(each, rules_of(each.policy), user)]
+    return found.exclude(pk__in=unfit) if unfit else found
 
 
 def may_withdraw(promotion: Promotion, *, by: User) -> bool:

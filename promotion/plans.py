@@ -1,4 +1,4 @@
-"""Plans: what a promotion would do, exactly, and how its gates stand. Reads only.
+"""Plans: what a promotion would do, exactly. Reads only.
 
 A plan is canonical JSON, and its digest is what people approve and what is executed.
 """
@@ -8,24 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from accounts.models import User
 from pipelines.canonical import canonical, digest
 from pipelines.errors import Invalid, NotFound
-from promotion import gates, rules, targets
-from promotion.gates import Facts, GateResult, GivenApproval, ItemFacts
+from promotion import targets
 from promotion.ledger.append import NOTHING, About
 from promotion.models import (
-    Decision,
     Environment,
     Package,
     Placement,
     Promotion,
     PromotionKind,
-    PromotionState,
     Version,
     VersionState,
 )
-from promotion.policies import current_policy, rules_of
+from promotion.policies import current_policy
 from promotion.publishing import named, require_bytes
 
 
@@ -134,73 +130,6 @@ def _file_changes(version: Version, replaced: Version | None) -> list[dict[str, 
             }
         )
     return changes
-
-
-def preview_gates(planned: Plan, *, by: User) -> tuple[GateResult, ...]:
-    """The gates as they would stand if `by` requested this plan now."""
-    return gates.evaluate(
-        rules_of(current_policy(planned.environment)),
-        Facts(
-            requested_by=by.username,
-            plan_digest=planned.digest,
-            approvals=(),
-            items=_item_facts(planned),
-            is_rollback=planned.kind == PromotionKind.ROLLBACK,
-        ),
-    )
-
-
-def current_gates(promotion: Promotion, planned: Plan | None = None) -> tuple[GateResult, ...]:
-    """The gates of a promotion as they stand now."""
-    planned = planned or replan(promotion)
-    approvals = promotion.approvals.filter(decision=Decision.APPROVE).select_related("by")
-    return gates.evaluate(
-        rules_of(current_policy(planned.environment)),
-        Facts(
-            requested_by=promotion.requested_by.username,
-            plan_digest=planned.digest,
-            approvals=tuple(
-                GivenApproval(
-                    approval.by.username,
-                    approval.plan_digest,
-                    rules.may(approval.by, "promotion.decide"),
-                )
-                for approval in approvals
-            ),
-            items=_item_facts(planned),
-            is_rollback=promotion.kind == PromotionKind.ROLLBACK,
-        ),
-    )
-
-
-def shown_gates(promotion: Promotion) -> list[dict[str, Any]]:
-    """The gates as people are to see them: live while it is open, as kept once it is over."""
-    if PromotionState(promotion.state) in {PromotionState.REQUESTED, PromotionState.APPROVED}:
-        return [gate.as_json() for gate in current_gates(promotion)]
-    return list(promotion.gates)
-
-
-def _item_facts(planned: Plan) -> tuple[ItemFacts, ...]:
-    upstream = rules_of(current_policy(planned.environment)).upstream
-    since = {}
-    if upstream:
-        since = dict(
-            Placement.objects.current()
-            .filter(
-                environment__name=upstream,
-                version__in=[version.pk for version, _ in planned.items],
-            )
-            .values_list("version_id", "since")
-        )
-    return tuple(
-        ItemFacts(
-            str(version),
-            version.state == VersionState.RECALLED,
-            since.get(version.pk),
-            is_pruned=version.pruned_at is not None,
-        )
-        for version, _ in planned.items
-    )
 
 
 def replan(promotion: Promotion) -> Plan:

@@ -1,9 +1,10 @@
 """Environments and their policies: create, revise."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -13,12 +14,11 @@ from pipelines.canonical import canonical, digest
 from pipelines.errors import Invalid, NameTaken, PreconditionFailed
 from pipelines.flow.document import Problem
 from pipelines.models.pipeline import check_slug
-from promotion import rules
-from promotion.gates import Rules
+from promotion import documents, expressions, rules
+from promotion.gates import Fault, Reading, Rules
 from promotion.ledger.append import About, append
 from promotion.models import Environment, PolicyRevision
-
-KNOWN = ("approvals", "self_approval", "upstream", "expires_after_days")
+from promotion.ranges import Range
 
 
 def create_environment(
@@ -89,33 +89,70 @@ def rules_of(policy: PolicyRevision) -> Rules:
     return Rules.read(json.loads(policy.rules))
 
 
-def check_rules(value: Mapping[str, Any], environment: str) -> Rules:
-    """Read a policy, with every problem at once, each with the path of the key at fault."""
-    problems: list[Problem] = []
+def check_rules(value: Mapping[str, Any], environment: str, text: str = "") -> Rules:
+    """Read a policy, with every fault at once: where it came as YAML `text`, in its lines."""
+    reading = Reading(value)
+    faults = list(reading.faults)
+    if reading.rules is not None:
+        faults += _unknown(reading.rules, environment)
+    if faults:
+        raise Invalid("The policy has errors.", problems=_located(faults, text))
+    assert reading.rules is not None, "what has no faults was read"
+    return reading.rules
 
-    def problem(path: str, code: str, message: str) -> None:
-        problems.append(Problem(1, 1, path, code, "error", message))
 
-    for key in sorted(set(value) - set(KNOWN)):
-        problem(str(key), "unknown_key", f"A policy has no “{key}”. It has: {', '.join(KNOWN)}.")
-    approvals = value.get("approvals", 1)
-    if not isinstance(approvals, int) or isinstance(approvals, bool) or not 0 <= approvals <= 20:
-        problem("approvals", "bad_value", "Give a whole number of approvals from 0 to 20.")
-    self_approval = value.get("self_approval", False)
-    if not isinstance(self_approval, bool):
-        problem("self_approval", "bad_value", "Give true or false.")
-    upstream = value.get("upstream")
-    if upstream is not None:
-        if upstream == environment:
-            problem("upstream", "bad_value", "An environment cannot be its own upstream.")
-        elif not Environment.objects.filter(name=str(upstream)).exists():
-            problem("upstream", "unknown_environment", f"There is no environment “{upstream}”.")
-    days = value.get("expires_after_days", 14)
-    if not isinstance(days, int) or isinstance(days, bool) or not 1 <= days <= 365:
-        problem("expires_after_days", "bad_value", "Give a whole number of days from 1 to 365.")
-    if problems:
-        raise Invalid("The policy has errors.", problems=problems)
-    return Rules(approvals, self_approval, upstream, days)
+def read_text(text: str, environment: str) -> Rules:
+    """The same of a policy in YAML."""
+    try:
+        value = documents.read_mapping(text, what="a policy")
+    except documents.Unreadable as unreadable:
+        raise Invalid("The policy has errors.", problems=unreadable.problems) from unreadable
+    return check_rules(value, environment, text)
+
+
+def written(policy: PolicyRevision) -> str:
+    """A revision as YAML, as somebody would write it."""
+    return documents.write_mapping(json.loads(policy.rules))
+
+
+def _unknown(read: Rules, environment: str) -> Iterator[Fault]:
+    """What a policy names and there is not."""
+    if read.upstream == environment:
+        yield Fault("upstream", "bad_value", "An environment cannot be its own upstream.")
+    elif read.upstream and not Environment.objects.filter(name=read.upstream).exists():
+        said = f"There is no environment “{read.upstream[:80]}”."
+        yield Fault("upstream", "unknown_environment", said)
+    named = {
+        "approvers.groups": read.approvers.groups,
+        "approvers.one_from_each": read.approvers.one_from_each,
+        "may_request": read.may_request,
+        "may_roll_back": read.may_roll_back,
+        "override.groups": read.override.groups,
+    }
+    wanted = {name for names in named.values() for name in names}
+    known = set(Group.objects.filter(name__in=wanted).values_list("name", flat=True))
+    for path, names in named.items():
+        for number, name in enumerate(names):
+            if name not in known:
+                said = f"There is no group “{name[:80]}”. Operators make groups in the admin."
+                yield Fault(f"{path}[{number}]", "unknown_group", said)
+    if read.versions.range:
+        try:
+            Range(read.versions.range)
+        except Invalid as invalid:
+            yield Fault("versions.range", "bad_value", invalid.detail)
+    for name, said in expressions.faults(read.custom).items():
+        number = [each.name for each in read.custom].index(name)
+        yield Fault(f"custom[{number}].expression", "bad_expression", said)
+
+
+def _located(faults: Iterable[Fault], text: str) -> list[Problem]:
+    places = documents.places(text) if text else None
+    problems = []
+    for fault in faults:
+        line, column = places(fault.path) if places else (1, 1)
+        problems.append(Problem(line, column, fault.path, fault.code, "error", fault.message))
+    return problems
 
 
 def _revise(environment: Environment, number: int, read: Rules, by: User) -> PolicyRevision:

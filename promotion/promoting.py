@@ -19,14 +19,14 @@ from accounts.models import User
 from pipelines.errors import SluiceError, WrongState
 from pipelines.queue import nudge
 from pipelines.states import move
-from promotion import carrying, deciders, gates, placing, plans, rules
+from promotion import carrying, deciders, gates, gathering, placing, plans, rules
 from promotion.carrying import HERE, Carried
 from promotion.errors import (
     AlreadyPlaced,
     GateClosed,
     PlanChanged,
 )
-from promotion.gates import APPROVALS, GateResult
+from promotion.gates import GateResult
 from promotion.ledger.append import append, lock
 from promotion.models import (
     Approval,
@@ -73,9 +73,9 @@ def request(
             require_usable(version)
             if replaced is not None and replaced.pk == version.pk:
                 raise AlreadyPlaced(f"{version} is in {environment.name} already.")
-        opened = plans.preview_gates(planned, by=by)
-        if closed := gates.closed(opened, besides=APPROVALS):
-            raise GateClosed.by(closed)
+        opened = gathering.preview_gates(planned, by=by)
+        if refused := gates.refused(opened):
+            raise GateClosed.by(refused)
         now = timezone.now()
         policy = current_policy(locked)
         promotion = Promotion.objects.create(
@@ -188,7 +188,7 @@ def _record_decision(
             "comment": approval.comment,
         },
     )
-    opened = plans.current_gates(promotion, planned)
+    opened = gathering.current_gates(promotion, planned)
     kept = [gate.as_json() for gate in opened]
     if decision == Decision.REJECT:
         move(
@@ -311,7 +311,7 @@ def _as_approved(promotion: Promotion) -> tuple[plans.Plan, tuple[GateResult, ..
     planned = plans.replan(promotion)
     if planned.digest != promotion.plan_digest:
         raise PlanChanged(plans.what_changed(promotion, planned), current=planned.digest)
-    opened = plans.current_gates(promotion, planned)
+    opened = gathering.current_gates(promotion, planned)
     if closed := gates.closed(opened):
         raise GateClosed.by(closed)
     return planned, opened
@@ -405,7 +405,7 @@ def reconsider(promotion: Promotion) -> None:
         if planned.digest != locked.plan_digest:
             _become_stale(locked, planned)
         elif locked.state == P.REQUESTED:
-            opened = plans.current_gates(locked, planned)
+            opened = gathering.current_gates(locked, planned)
             if not gates.closed(opened):
                 _become_approved(locked, opened)
 

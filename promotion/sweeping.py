@@ -22,8 +22,9 @@ def sweep() -> None:
     outdated = ~Q(policy=F("environment__policy")) | Q(
         requested_at__lt=F("environment__target_set_at")
     )
-    approved_by_some = Q(state=P.REQUESTED, approvals__decision=Decision.APPROVE)
-    for promotion in waiting.filter(outdated | approved_by_some).distinct():
+    # Of those that people may have approved, or need not, time may have opened the last gate.
+    decided = Q(approvals__decision=Decision.APPROVE) | Q(policy__rules__contains='"approvals":0')
+    for promotion in waiting.filter(outdated | Q(decided, state=P.REQUESTED)).distinct():
         promoting.reconsider(promotion)
     for promotion in Promotion.objects.filter(state=P.EXECUTING, lease_until__lt=now):
         promoting.take_over(promotion)

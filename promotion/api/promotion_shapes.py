@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from pipelines import links
 from pipelines.api.shapes import timestamp
-from promotion import plans
+from promotion import gathering
 from promotion.models import (
     Promotion,
 )
@@ -104,7 +104,7 @@ def listed_promotion(promotion: Promotion) -> PromotionAnswer:
 
 
 def promotion_answer(promotion: Promotion, *, gates: Any = None) -> PromotionAnswer:
-    gates = plans.shown_gates(promotion) if gates is None else gates
+    gates = gathering.shown_gates(promotion) if gates is None else gates
     return {
         "id": promotion.pk,
         "state": promotion.state,

@@ -18,7 +18,7 @@ from pipelines.api.base import (
 )
 from pipelines.api.schema import IDEMPOTENCY, operation, page_of, shape
 from pipelines.errors import Invalid
-from promotion import plans, promoting
+from promotion import deciders, gathering, plans, promoting
 from promotion.api import lookups
 from promotion.api.promotion_shapes import (
     PlanAnswer,
@@ -76,7 +76,7 @@ class PlanView(ApiView):
             lookups.named_environment(body["environment"]),
             [lookups.named_version(item) for item in body["items"]],
         )
-        gates = plans.preview_gates(planned, by=caller(request))
+        gates = gathering.preview_gates(planned, by=caller(request))
         return Response(
             {
                 "plan": planned.content,
@@ -118,7 +118,7 @@ class PromotionsView(ApiView):
         if awaiting := wanted.get("awaiting"):
             if awaiting != "me":
                 raise Invalid("awaiting knows one value: me.")
-            waiting = Promotion.objects.awaiting(caller(request))
+            waiting = deciders.awaiting(caller(request))
             rows = rows.filter(pk__in=waiting.values("pk"))
             if not may(caller(request), "promotion.decide"):
                 rows = rows.none()

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipelines.canonical import canonical, digest
+
 Key = tuple[str, ...]
 
 
@@ -30,6 +32,7 @@ class Folded:
     publishers: dict[Key, tuple[str, str]] = field(default_factory=dict)
     requesters: dict[int, tuple[str, str]] = field(default_factory=dict)
     promotions: dict[int, tuple[str, str]] = field(default_factory=dict)
+    gates: dict[int, str] = field(default_factory=dict)
     approvals: set[tuple[int, str, str, str, str, str]] = field(default_factory=set)
     targets: dict[str, tuple[dict[str, str], str]] = field(default_factory=dict)
     placements: list[tuple[str, str, str, str, int, str, str, str]] = field(default_factory=list)
@@ -104,6 +107,7 @@ def _apply(state: Folded, type_: str, actor: str, at: str, data: Mapping[str, An
         decided = (data["promotion"], actor, data["decision"], data["plan_digest"])
         state.approvals.add((*decided, data["comment"], at))
     if type_ == "promotion.completed":
+        state.gates[data["promotion"]] = digest(canonical(data["gates"]))
         for placed in data["placed"]:
             where = (
                 data["environment"],

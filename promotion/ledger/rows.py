@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db.models import F
 
-from pipelines.canonical import digest, timestamp
+from pipelines.canonical import canonical, digest, timestamp
 from promotion import targets
 from promotion.ledger.fold import Folded
 from promotion.models import (
@@ -109,6 +109,15 @@ def findings(folded: Folded) -> Iterator[str]:
         {
             pk: (plan, "on the way" if state in {"requested", *on_the_way} else state)
             for pk, plan, state in Promotion.objects.values_list("pk", "plan_digest", "state")
+        },
+    )
+    completed = Promotion.objects.filter(state=PromotionState.COMPLETED)
+    yield from compare(
+        "gates of promotion",
+        folded.gates,
+        {
+            pk: digest(canonical(gates))
+            for pk, gates in completed.values_list("pk", "gates").iterator()
         },
     )
     approvals = Approval.objects.values_list(

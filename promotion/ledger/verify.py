@@ -28,13 +28,12 @@ from pipelines.models import (
     Revision,
 )
 from pipelines.seals import trigger_names
-from promotion.ledger import at_targets, rows
+from promotion.ledger import approved, at_targets, rows
 from promotion.ledger.at_targets import CouldNot
 from promotion.ledger.fold import Folded, fold
 from promotion.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from promotion.models import (
     Approval,
-    Decision,
     Evidence,
     ImageDetails,
     LedgerEntry,
@@ -247,32 +246,7 @@ def _text_findings() -> Iterator[str]:
 # ---- 5 -----------------------------------------------------------------------------------------
 def _approvals(verification: Verification) -> tuple[str, Iterator[str]]:
     completed = Promotion.objects.filter(state=PromotionState.COMPLETED)
-    return f"{completed.count()} completed promotions", _approval_findings()
-
-
-def _approval_findings() -> Iterator[str]:
-    rows = (
-        Promotion.objects.filter(state=PromotionState.COMPLETED)
-        .select_related("policy", "requested_by")
-        .prefetch_related("approvals__by")
-    )
-    for promotion in rows.iterator(chunk_size=500):
-        rules = json.loads(promotion.policy.rules)
-        if digest(promotion.plan.encode()) != promotion.plan_digest:
-            yield f"promotion {promotion.pk}: its plan does not have its digest"
-        approvers = {
-            approval.by.username
-            for approval in promotion.approvals.all()
-            if approval.decision == Decision.APPROVE
-            and approval.plan_digest == promotion.plan_digest
-        }
-        if not rules["self_approval"]:
-            approvers.discard(promotion.requested_by.username)
-        if len(approvers) < rules["approvals"]:
-            yield (
-                f"promotion {promotion.pk} was carried out with {len(approvers)} of "
-                f"{rules['approvals']} approvals"
-            )
+    return f"{completed.count()} completed promotions", approved.findings()
 
 
 # ---- 6 and 7 -----------------------------------------------------------------------------------

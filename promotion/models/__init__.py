@@ -12,6 +12,7 @@ from promotion.models.promotion import (
     Promotion,
     PromotionItem,
     PromotionKind,
+    PromotionQuerySet,
     PromotionState,
 )
 from promotion.models.repository import Package, Repository, RepositoryKind
@@ -35,6 +36,7 @@ __all__ = [
     "Promotion",
     "PromotionItem",
     "PromotionKind",
+    "PromotionQuerySet",
     "PromotionState",
     "Repository",
     "RepositoryKind",

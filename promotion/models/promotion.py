@@ -65,8 +65,8 @@ class PromotionQuerySet(models.QuerySet["Promotion"]):
         )
 
     def awaiting(self, user: User) -> Self:
-        """Requests on which `user` may decide and has not: one's own only where the policy, whose
-        rules are canonical text, lets the requester approve."""
+        """Requests on which `user` may decide by role and has not: one's own only where the policy,
+        whose rules are canonical text, lets the requester approve. deciders.py knows the rest."""
         own = models.Q(requested_by=user)
         allowed = models.Q(policy__rules__contains='"self_approval":true')
         return (
@@ -74,6 +74,11 @@ class PromotionQuerySet(models.QuerySet["Promotion"]):
             .exclude(own & ~allowed)
             .exclude(approvals__by=user)
         )
+
+    def telling_deciders_apart(self) -> Self:
+        """Those whose policy names whose approval counts, or whose does not."""
+        names_groups = models.Q(policy__rules__contains='"approvers":')
+        return self.filter(names_groups | models.Q(policy__rules__contains='"not_by":'))
 
     def locked(self) -> Self:
         """With a lock on each row until the commit, and what decisions need beside it."""

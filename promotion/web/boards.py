@@ -11,7 +11,7 @@ from django.utils import timezone
 from pipelines.models import Pipeline
 from pipelines.web.doors import PageRequest, page
 from pipelines.web.paging import in_order
-from promotion import rules
+from promotion import deciders, rules
 from promotion.models import (
     Environment,
     Package,
@@ -139,7 +139,9 @@ def _first_steps(request: PageRequest, has_environments: bool) -> dict[str, str]
 def inbox(request: PageRequest) -> HttpResponse:
     may_decide = rules.may(request.user, "promotion.decide")
     promotions = Promotion.objects.with_names()
-    waiting = promotions.awaiting(request.user).order_by("pk")[:100] if may_decide else []
+    waiting = (
+        deciders.awaiting(request.user).with_names().order_by("pk")[:100] if may_decide else []
+    )
     own = promotions.filter(requested_by=request.user)
     open_states = [PromotionState.REQUESTED, PromotionState.APPROVED, PromotionState.EXECUTING]
     context = {

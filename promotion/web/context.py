@@ -6,8 +6,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from accounts.models import User
-from promotion import rules
-from promotion.models import Promotion
+from promotion import deciders, rules
 
 
 def waiting(request: HttpRequest) -> dict[str, Any]:
@@ -20,7 +19,7 @@ def waiting(request: HttpRequest) -> dict[str, Any]:
         user = getattr(request, "user", None)
         if not isinstance(user, User) or not rules.may(user, "promotion.decide"):
             return 0
-        return Promotion.objects.open().awaiting(user).count()
+        return deciders.awaiting(user).count()
 
     def sees_storage() -> bool:
         user = getattr(request, "user", None)

@@ -7,7 +7,7 @@ from django.http import HttpResponse, QueryDict
 
 from pipelines.errors import Invalid, SluiceError
 from pipelines.web.doors import PageRequest, done, one, page, require_confirmed, shown
-from promotion import gates, plans, promoting, rules
+from promotion import gates, gathering, plans, promoting, rules
 from promotion.models import (
     Environment,
     Package,
@@ -124,7 +124,7 @@ def preview(
         planned = plans.plan(environment, versions, kind=kind)
     except SluiceError as error:
         return {"cannot": error.detail}
-    results = plans.preview_gates(planned, by=request.user)
+    results = gathering.preview_gates(planned, by=request.user)
     changes = shapes.changes(planned)
     shown_gates = shapes.gates(results)
     return {
@@ -150,8 +150,7 @@ def _obstacle(
             return f"{version} was pruned: {version.pruned_reason}"
         if replaced is not None and replaced.pk == version.pk:
             return f"{version} is in {environment.name} already."
-    closed = gates.closed(results, besides=gates.APPROVALS)
-    return " ".join(gate.reason for gate in closed)
+    return " ".join(gate.reason for gate in gates.refused(results))
 
 
 @page("GET", "POST")

@@ -10,7 +10,7 @@ from accounts.models import User
 from pipelines.errors import SluiceError
 from pipelines.web.doors import PageRequest, done, one, page, require_confirmed, shown
 from pipelines.web.paging import newest_first
-from promotion import deciders, plans, promoting, rules
+from promotion import deciders, gathering, plans, promoting, rules
 from promotion.models import (
     Environment,
     Evidence,
@@ -139,7 +139,7 @@ def _review(
     # Until it is executed, what would happen is worked out anew and held against the request.
     live = plans.replan(found) if state in {P.REQUESTED, P.APPROVED} else None
     if live is not None:
-        gates = shapes.gates(plans.current_gates(found, live))
+        gates = shapes.gates(gathering.current_gates(found, live))
     else:
         gates = shapes.kept_gates(found.gates)
     is_changed = live is not None and live.digest != found.plan_digest

@@ -13,7 +13,7 @@ from accounts.models import Role, User
 from pipelines import blobs
 from pipelines.errors import NotFound
 from pipelines.models import Blob
-from promotion import plans, policies, promoting, publishing, sweeping
+from promotion import gathering, policies, promoting, publishing, sweeping
 from promotion.errors import AlreadyPlaced, GateClosed
 from promotion.ledger.verify import Verification
 from promotion.models import (
@@ -407,7 +407,10 @@ def test_a_rollback_does_not_walk_the_way_from_upstream_again(site: Site) -> Non
     refused(GateClosed, lambda: site.request(site.production, old))
     refused(AlreadyPlaced, lambda: site.request(site.staging, new))
     promotion = promoting.roll_back(site.production, old.package, by=site.cast.ada)
-    assert [gate.name for gate in plans.current_gates(promotion)] == ["not_recalled", "approvals"]
+    assert [gate.name for gate in gathering.current_gates(promotion)] == [
+        "not_recalled",
+        "approvals",
+    ]
     promoting.approve(promotion, by=site.cast.ben, plan=promotion.plan_digest)
     assert execute(promotion).state == P.COMPLETED
     assert site.placed(site.production, old.package) == "1.0.0"

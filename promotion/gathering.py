@@ -1,0 +1,236 @@
+"""The facts that a promotion's gates are asked about, and how the gates stand. Reads only.
+
+What a policy does not ask for is not looked up.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+
+from accounts.models import User
+from pipelines.models import Run, Trigger
+from promotion import expressions, gates, rules
+from promotion.gates import (
+    Facts,
+    GateResult,
+    GivenApproval,
+    ItemFacts,
+    KnownEvidence,
+    Requester,
+    Rules,
+)
+from promotion.gates.language import RunRule
+from promotion.models import (
+    Approval,
+    Decision,
+    Environment,
+    Evidence,
+    Placement,
+    Promotion,
+    PromotionKind,
+    PromotionState,
+    Version,
+    VersionState,
+)
+from promotion.plans import Plan, replan
+from promotion.policies import current_policy, rules_of
+from promotion.ranges import Range, semantic
+
+
+# ---- How gates stand ---------------------------------------------------------------------------
+def preview_gates(planned: Plan, *, by: User) -> tuple[GateResult, ...]:
+    """The gates as they would stand if `by` requested this plan now."""
+    policy = rules_of(current_policy(planned.environment))
+    return gates.evaluate(policy, facts_of(planned, policy, requester=by))
+
+
+def current_gates(promotion: Promotion, planned: Plan | None = None) -> tuple[GateResult, ...]:
+    """The gates of a promotion as they stand now."""
+    planned = planned or replan(promotion)
+    policy = rules_of(current_policy(planned.environment))
+    return gates.evaluate(policy, facts_of(planned, policy, promotion=promotion))
+
+
+def shown_gates(promotion: Promotion) -> list[dict[str, Any]]:
+    """The gates as people are to see them: live while it is open, as kept once it is over."""
+    if PromotionState(promotion.state) in {PromotionState.REQUESTED, PromotionState.APPROVED}:
+        return [gate.as_json() for gate in current_gates(promotion)]
+    return list(promotion.gates)
+
+
+# ---- Facts -------------------------------------------------------------------------------------
+def facts_of(
+    planned: Plan,
+    policy: Rules,
+    *,
+    promotion: Promotion | None = None,
+    requester: User | None = None,
+) -> Facts:
+    """What is known of a plan that `requester` would ask for, or of a promotion that was."""
+    now = timezone.now()
+    by = promotion.requested_by if promotion is not None else requester
+    assert by is not None, "either there is a promotion, or somebody who asks"
+    items = _items(planned, policy)
+    given = _given(promotion) if promotion is not None else ()
+    who = _requester(by, planned.environment, promotion)
+    return Facts(
+        environment=planned.environment.name,
+        now=now,
+        requester=who,
+        plan_digest=planned.digest,
+        approvals=given,
+        items=items,
+        is_rollback=planned.kind == PromotionKind.ROLLBACK,
+        custom=expressions.answers(
+            policy.custom, _in_plain(planned, who, items, given, now) if policy.custom else {}
+        ),
+    )
+
+
+def _requester(by: User, environment: Environment, promotion: Promotion | None) -> Requester:
+    open_requests = 0
+    if by.is_machine:
+        theirs = Promotion.objects.open().filter(environment=environment, requested_by=by)
+        others = theirs.exclude(pk=promotion.pk) if promotion is not None else theirs
+        open_requests = others.count()
+    return Requester(
+        by.username,
+        may_request=rules.may(by, "promotion.request"),
+        groups=groups_of(by),
+        is_machine=by.is_machine,
+        open_requests=open_requests,
+    )
+
+
+def groups_of(user: User) -> frozenset[str]:
+    return frozenset(group.name for group in user.groups.all())
+
+
+def _given(promotion: Promotion) -> tuple[GivenApproval, ...]:
+    approvals = (
+        promotion.approvals.filter(decision=Decision.APPROVE)
+        .select_related("by")
+        .prefetch_related("by__groups")
+    )
+    return tuple(given(approval) for approval in approvals)
+
+
+def given(approval: Approval) -> GivenApproval:
+    return GivenApproval(
+        approval.by.username,
+        approval.plan_digest,
+        rules.may(approval.by, "promotion.decide"),
+        approval.at,
+        groups=groups_of(approval.by),
+        is_machine=approval.by.is_machine,
+    )
+
+
+def _items(planned: Plan, policy: Rules) -> tuple[ItemFacts, ...]:
+    versions = [version for version, _ in planned.items]
+    since = _upstream_since(policy.upstream, versions) if policy.upstream else {}
+    runs = _runs(versions) if _asks_for_runs(policy) else {}
+    evidence = known_evidence(versions) if policy.evidence or policy.custom else {}
+    allowed = Range(policy.versions.range) if policy.versions.range else None
+    return tuple(
+        ItemFacts(
+            str(version),
+            version.name,
+            version.state == VersionState.RECALLED,
+            since.get(version.pk),
+            is_pruned=version.pruned_at is not None,
+            publisher=version.published_by.username,
+            evidence=evidence.get(version.pk, ()),
+            outside_range=allowed.refusal(version.name) if allowed else "",
+            is_pre_release=_is_pre_release(version.name),
+            **_of_run(runs.get(version.pk), version),
+        )
+        for version in versions
+    )
+
+
+def _upstream_since(upstream: str, versions: Iterable[Version]) -> dict[int, datetime]:
+    placed = Placement.objects.current().filter(environment__name=upstream, version__in=versions)
+    return dict(placed.values_list("version_id", "since"))
+
+
+def _asks_for_runs(policy: Rules) -> bool:
+    return bool(policy.not_by or policy.custom or policy.run != RunRule())
+
+
+def _runs(versions: Iterable[Version]) -> dict[int, Run]:
+    found = Version.objects.filter(pk__in=[version.pk for version in versions])
+    of_runs = found.select_related("artifact__run__pipeline", "artifact__run__started_by")
+    return {version.pk: version.artifact.run for version in of_runs}
+
+
+def _of_run(run: Run | None, version: Version) -> dict[str, Any]:
+    if run is None:
+        return {}
+    # As it was when the version was published: that is what its manifest is sealed with.
+    sources: Mapping[str, Mapping[str, Any]] = version.provenance.get("sources", {})
+    branches = {str(pinned["branch"]) for pinned in sources.values() if pinned.get("branch")}
+    by_hand = sorted(run.variables) if run.trigger == Trigger.MANUAL else []
+    return {
+        "run_starter": run.started_by.username,
+        "branches": tuple(sorted(branches)),
+        "pipeline": run.pipeline.slug,
+        "overrides": tuple(f"the variable {name} was given by hand" for name in by_hand),
+    }
+
+
+def known_evidence(versions: Iterable[Version]) -> dict[int, tuple[KnownEvidence, ...]]:
+    """By version, every statement about it."""
+    found: dict[int, list[KnownEvidence]] = {}
+    for each in Evidence.objects.filter(version__in=versions):
+        known = KnownEvidence(each.digest, "", each.predicate_type, each.result)
+        found.setdefault(each.version_id, []).append(known)
+    return {pk: tuple(statements) for pk, statements in found.items()}
+
+
+def _is_pre_release(name: str) -> bool:
+    version = semantic(name)
+    return version is not None and bool(version.value.prerelease)
+
+
+def _in_plain(
+    planned: Plan,
+    who: Requester,
+    items: Iterable[ItemFacts],
+    given: Iterable[GivenApproval],
+    now: datetime,
+) -> dict[str, Any]:
+    """The facts as an expression sees them, to the minute, so that its answer can be kept."""
+    return {
+        "environment": planned.environment.name,
+        "kind": planned.kind,
+        "now": now.replace(second=0, microsecond=0).isoformat(),
+        "requester": {
+            "username": who.username,
+            "groups": sorted(who.groups),
+            "is_machine": who.is_machine,
+        },
+        "approvers": sorted(each.username for each in given),
+        "items": [
+            {
+                "name": item.name,
+                "version": item.version,
+                "publisher": item.publisher,
+                "run_starter": item.run_starter,
+                "branches": list(item.branches),
+                "pipeline": item.pipeline,
+                "evidence": [
+                    {
+                        "kind": each.kind,
+                        "predicate_type": each.predicate_type,
+                        "result": each.result,
+                        "keys": list(each.keys),
+                    }
+                    for each in item.evidence
+                ],
+            }
+            for item in items
+        ],
+    }

@@ -1,0 +1,75 @@
+"""Freeze windows: local time, repeated, over the change of clocks."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promotion.gates.freezes import SHORTEST, frozen_until
+from promotion.gates.language import Freeze
+
+WEEKEND = Freeze("Weekend", "2026-01-02T18:00", "2026-01-05T06:00", "Europe/Berlin", "weekly")
+NIGHT = Freeze("Night", "2026-01-01T22:00", "2026-01-02T06:00", "Europe/Berlin", "daily")
+MONTH_END = Freeze("Month end", "2026-01-31T00:00", "2026-02-01T12:00", "UTC", "monthly")
+YEAR_END = Freeze("Year end", "2020-12-20T00:00", "2021-01-03T00:00", "America/New_York", "yearly")
+ONCE = Freeze("Move", "2026-03-01T00:00", "2026-03-02T00:00", "Asia/Tokyo")
+
+
+def at(text: str, zone: str = "UTC") -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone))
+
+
+@pytest.mark.parametrize(
+    ("freeze", "moment", "until"),
+    [
+        (WEEKEND, at("2026-11-27T17:59", "Europe/Berlin"), None),
+        (WEEKEND, at("2026-11-27T18:00", "Europe/Berlin"), "2026-11-30T06:00"),
+        (WEEKEND, at("2026-11-30T05:59", "Europe/Berlin"), "2026-11-30T06:00"),
+        (WEEKEND, at("2026-11-30T06:00", "Europe/Berlin"), None),
+        # The clocks go back in this night, and the window still ends at six.
+        (NIGHT, at("2026-10-25T05:59", "Europe/Berlin"), "2026-10-25T06:00"),
+        (NIGHT, at("2026-10-25T06:00", "Europe/Berlin"), None),
+        (MONTH_END, at("2026-02-28T13:00"), "2026-03-01T12:00"),
+        (MONTH_END, at("2026-02-27T23:59"), None),
+        (YEAR_END, at("2026-12-31T12:00"), "2027-01-03T00:00"),
+        (YEAR_END, at("2026-12-19T23:00", "America/New_York"), None),
+        # Before the first of them there is none.
+        (YEAR_END, at("2019-12-31T12:00"), None),
+        (ONCE, at("2026-02-28T15:00"), "2026-03-02T00:00"),
+        (ONCE, at("2027-03-01T00:00", "Asia/Tokyo"), None),
+    ],
+)
+def test_when_a_window_is_open(freeze: Freeze, moment: datetime, until: str | None) -> None:
+    ends = at(until, freeze.time_zone).astimezone(UTC) if until else None
+    assert frozen_until(freeze, moment) == ends
+
+
+@given(
+    data=st.data(),
+    repeats=st.sampled_from(sorted(SHORTEST)),
+    count=st.integers(0, 400),
+    hours=st.integers(1, 20),
+)
+def test_every_repetition_is_found(data: Any, repeats: str, count: int, hours: int) -> None:
+    begins = data.draw(st.datetimes(datetime(2000, 1, 1), datetime(2030, 1, 28)))
+    begins = begins.replace(second=0, microsecond=0)
+    ends = begins + timedelta(hours=hours)
+    window = Freeze("Each", begins.isoformat(), ends.isoformat(), "UTC", repeats)
+    step = {"daily": "days", "weekly": "weeks"}.get(repeats)
+    if step is None:
+        # Months have many lengths: the day stays the same where the month has it.
+        months = count * (12 if repeats == "yearly" else 1)
+        year, month = divmod(begins.year * 12 + begins.month - 1 + months, 12)
+        if begins.day > 28:
+            begins = begins.replace(day=28)
+            return
+        there = begins.replace(year=year, month=month + 1)
+    else:
+        there = begins + timedelta(**{step: count})
+    inside = there.replace(tzinfo=UTC) + timedelta(minutes=30)
+    found = frozen_until(window, inside)
+    assert found is not None
+    assert found > inside
