@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 # A file of tests stays in one process, and the files begin in the order of tests/conftest.py.
-SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+SPREAD := -n auto --dist loadfile --no-loadscope-reorder
 export PORT
 
 .DEFAULT_GOAL := help
@@ -31,7 +31,7 @@ run: $(VENV)/base ## Serve Sluice on http://127.0.0.1:$PORT, without the demo
 test: check ## Run everything that guards main, on SQLite and on PostgreSQL
 	@$(BIN)/python -m tests.parts.browser
 	@$(BIN)/python -m tests.parts.tools
-	@$(BIN)/python -m pytest $(SPREAD) -m "not postgres and not whole"
+	@$(BIN)/python -m pytest $(SPREAD) -m "not postgres and not whole and not (outside and database)"
 	@$(BIN)/python -m tests.parts.postgres -- $(BIN)/python -m pytest $(SPREAD) -m "database or postgres or whole"
 
 check: $(VENV)/dev lint types contracts migrations templates ## Check style, types, imports, migrations and templates

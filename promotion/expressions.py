@@ -27,6 +27,8 @@ MAX_FACTS_BYTES = 1024 * 1024
 
 def faults(entries: Sequence[Custom]) -> dict[str, str]:
     """By name, what is wrong with expressions that cannot be read."""
+    if not entries:
+        return {}
     told = _ask({entry.name: entry.expression for entry in entries}, None)
     return {name: answer.fault for name, answer in told.items() if answer.fault}
 

@@ -1,17 +1,24 @@
 """What every test has: seals that only the tests themselves may open, and a queue to look at."""
 
+import os
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import TransactionTestCase, override_settings
 
 from tests.cast import Cast, Site, make_site
-from tests.sealed import unsealed
+from tests.emptied import empty
 from tests.site import DATA
 
+# As many as tests/site.py has users of jobs for.
+MOST_PROCESSES = 4
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup"}
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Many tests wait for what they started, so there is one process more than processors."""
+    return min(len(os.sched_getaffinity(0)) + 1, MOST_PROCESSES)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,17 +33,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def flush_may_pass_the_seals() -> Iterator[None]:
-    """Tests with real transactions empty the tables afterwards, which the seals refuse."""
-    case_class: Any = TransactionTestCase
-    whole = case_class._fixture_teardown
-
-    def teardown(case: Any) -> None:
-        with unsealed():
-            whole(case)
-
+def tables_are_emptied_our_way() -> Iterator[None]:
+    """Tests with real transactions empty the tables afterwards, which the seals refuse; and Django
+    would go through every table and make all permissions anew, each time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", teardown)
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda case: empty())
         yield
 
 

@@ -27,7 +27,7 @@ from tests.pipelines.working import (
 )
 from tests.world import refused
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.outside, pytest.mark.django_db(transaction=True)]
 
 S = ExecutionState
 ROOT = os.geteuid() == 0

@@ -20,6 +20,8 @@ from tests.parts.web import Asked, Handler, answer, serve
 from tests.pipelines.stored import Bucket
 from tests.pipelines.test_blobs import TOP, fresh
 
+pytestmark = pytest.mark.outside
+
 NAME = "sha256/aa/aabb"
 
 

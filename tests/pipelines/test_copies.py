@@ -17,7 +17,7 @@ from tests.pipelines.test_blobs import fresh
 from tests.pipelines.test_collecting import NOW, state_of
 from tests.world import nothing_changes
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.outside, pytest.mark.django_db]
 
 FIRST = Folder()
 

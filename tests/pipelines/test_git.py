@@ -21,6 +21,8 @@ from tests.cast import Site, work_off
 from tests.pipelines.working import job, log_of, said, started, upload, yaml
 from tests.world import nothing_changes
 
+pytestmark = pytest.mark.outside
+
 S = ExecutionState
 NOBODY = Run()
 

@@ -19,7 +19,7 @@ from tests.parts.git_server import PASSWORD, USER, GitServer
 from tests.pipelines.connected import connect
 from tests.pipelines.working import job, job_of, log_of, said, worked, yaml
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.outside, pytest.mark.django_db(transaction=True)]
 
 S = ExecutionState
 

@@ -25,7 +25,7 @@ from tests.pipelines.connected import connect
 from tests.pipelines.working import job, log_of, one_job, said, steps, worked, yaml
 from tests.world import stored_files
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.outside, pytest.mark.django_db(transaction=True)]
 
 S = ExecutionState
 MAKE = """

@@ -17,7 +17,7 @@ from tests.parts.registry import PASSWORD, USER
 from tests.pipelines.connected import connect
 from tests.pipelines.working import job, log_of, said, started, yaml
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.outside, pytest.mark.django_db(transaction=True)]
 
 S = ExecutionState
 

@@ -21,7 +21,7 @@ from tests.parts.kubernetes import Cluster
 from tests.pipelines.connected import connect
 from tests.pipelines.working import job, log_of, one_job, said, steps, upload, worked, yaml
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.outside, pytest.mark.django_db(transaction=True)]
 
 S = ExecutionState
 MANIFEST = """

@@ -21,7 +21,7 @@ from tests.pipelines.deploying import LOOPBACK
 from tests.pipelines.teams import KEY, KUBECONFIG
 from tests.world import nothing_changes, refused
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.outside, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture

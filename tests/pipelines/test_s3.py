@@ -29,6 +29,9 @@ from tests.pipelines.test_blobs import fresh, staged_files
 from tests.world import nothing_changes
 
 # Two parts and a little: what is larger than one part goes out as several.
+
+pytestmark = pytest.mark.outside
+
 LARGE = 2 * PART + 5
 NAME = "sha256/aa/aabb"
 

@@ -26,7 +26,7 @@ from tests.pipelines.working import (
     yaml,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.outside, pytest.mark.django_db(transaction=True)]
 
 S = ExecutionState
 

@@ -33,7 +33,7 @@ from tests.pipelines.deploying import (
 )
 from tests.pipelines.working import log_of, started
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.outside, pytest.mark.django_db(transaction=True)]
 
 S = ExecutionState
 

@@ -44,6 +44,8 @@ from tests.promotion.targeted import (
 from tests.promotion.verifying import verify
 from tests.sealed import unsealed
 
+pytestmark = pytest.mark.outside
+
 P = PromotionState
 AT_TARGETS = "what is placed lies where its environment keeps its bytes"
 

@@ -314,7 +314,9 @@ def test_an_own_gate_says_its_message() -> None:
     assert gate("custom: Size", policy, asked).reason == "Too large."
     assert gate("custom: Size", policy, facts(custom={"Size": CustomAnswer(True)})).open
     broken = facts(custom={"Size": CustomAnswer(False, "it took too long")})
-    assert gate("custom: Size", policy, broken).reason == "Size could not be told: it took too long."
+    assert (
+        gate("custom: Size", policy, broken).reason == "Size could not be told: it took too long."
+    )
     assert not gate("custom: Size", policy, facts()).open
 
 

@@ -30,7 +30,7 @@ from tests.pipelines.connected import connect
 from tests.sealed import unsealed
 from tests.world import nothing_changes, refused, world
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.outside, pytest.mark.django_db(transaction=True)]
 
 ADA = Credentials(USER, PASSWORD)
 
