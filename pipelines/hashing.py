@@ -5,7 +5,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 # Below this, handing the bytes to another thread costs more than it saves (docs/decisions/0010).
-WIDE = 256 * 1024
+WIDE = 512 * 1024
 CPUS = len(os.sched_getaffinity(0))
 _pool: tuple[int, ThreadPoolExecutor] | None = None
 
