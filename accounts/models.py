@@ -1,6 +1,7 @@
 """People and machines, the roles they hold, and the tokens they call the API with."""
 
 from collections.abc import Iterable
+from typing import Self
 
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
@@ -54,3 +55,39 @@ class Token(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
 
     def __str__(self) -> str:
         return f"{self.name} ({self.token_key}…)"
+
+
+class PasskeyQuerySet(models.QuerySet["Passkey"]):
+    def usable_by(self, user: User) -> Self:
+        return self.filter(user=user, removed_at__isnull=True)
+
+
+class Passkey(models.Model):
+    """The public half of a key pair whose private half never leaves somebody's device.
+
+    Bytes are kept as base64url without padding. A removed passkey signs nothing any more; its row
+    stays, because what it signed is checked with it for ever.
+    """
+
+    # What was registered. Never changes: the ledger says the same, and `verify` compares.
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="passkeys")
+    name = models.CharField(max_length=100)
+    credential_id = models.CharField(max_length=1364, unique=True)
+    public_key = models.TextField(help_text="A COSE key.")
+    transports = models.JSONField(default=list, help_text="How a browser gets to the device.")
+    created_at = models.DateTimeField()
+
+    # What has happened. Written only by passkeys.py.
+    sign_count = models.BigIntegerField(
+        help_text="What the device last said that it has signed; 0 where it does not count."
+    )
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    removed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = PasskeyQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user}"

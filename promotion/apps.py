@@ -8,10 +8,12 @@ class PromotionConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models import Exists, OuterRef
 
+        from accounts import passkeys
         from pipelines import collecting, forgetting, runs, usage
-        from promotion import registries, retention, sources, targets, uploads
+        from promotion import registries, retention, second_factor, sources, targets, uploads
         from promotion.models import Version, VersionFile
 
+        passkeys.recorders.append(second_factor.record)
         sources.register()
         uploads.register()
         runs.after_success.append(uploads.PUBLISH)

@@ -41,6 +41,16 @@ class SelfApproval(Forbidden):
     title = "Your own request needs somebody else's decision"
 
 
+class SecondFactorRequired(Forbidden):
+    code = "second_factor_required"
+    title = "This approval needs a passkey's signature"
+
+
+class SecondFactorRefused(Forbidden):
+    code = "second_factor_refused"
+    title = "The passkey's signature was not accepted"
+
+
 class PlanChanged(Conflict):
     code = "plan_changed"
     title = "What you saw is not what would happen"

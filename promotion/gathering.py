@@ -125,6 +125,7 @@ def given(approval: Approval) -> GivenApproval:
         approval.at,
         groups=groups_of(approval.by),
         is_machine=approval.by.is_machine,
+        second_factor=approval.second_factor is not None,
     )
 
 

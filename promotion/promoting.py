@@ -19,13 +19,9 @@ from accounts.models import User
 from pipelines.errors import SluiceError, WrongState
 from pipelines.queue import nudge
 from pipelines.states import move
-from promotion import carrying, deciders, gates, gathering, placing, plans, rules
+from promotion import carrying, deciders, gates, gathering, placing, plans, rules, second_factor
 from promotion.carrying import HERE, Carried
-from promotion.errors import (
-    AlreadyPlaced,
-    GateClosed,
-    PlanChanged,
-)
+from promotion.errors import AlreadyPlaced, GateClosed, PlanChanged
 from promotion.gates import GateResult
 from promotion.ledger.append import append, lock
 from promotion.models import (
@@ -41,6 +37,7 @@ from promotion.models import (
 )
 from promotion.policies import current_policy, rules_of
 from promotion.publishing import require_usable
+from promotion.second_factor import Answer
 
 log = logging.getLogger(__name__)
 
@@ -129,18 +126,24 @@ def roll_back(
 
 
 # ---- Decide ------------------------------------------------------------------------------------
-def approve(promotion: Promotion, *, by: User, plan: str, comment: str = "") -> Approval:
-    """Approve exactly the plan whose digest is `plan`; the last approval needed sends it off."""
-    return _decide(promotion, Decision.APPROVE, by=by, seen=plan, comment=comment)
+def approve(
+    promotion: Promotion, *, by: User, plan: str, comment: str = "", assertion: Answer = None
+) -> Approval:
+    """Approve exactly the plan whose digest is `plan`; the last approval needed sends it off.
+
+    `assertion`: what a passkey of `by`'s answered to second_factor.challenge.
+    """
+    return _decide(promotion, Decision.APPROVE, assertion, by=by, seen=plan, comment=comment)
 
 
 def reject(promotion: Promotion, *, by: User, plan: str, comment: str = "") -> Approval:
     """Refuse the request. One rejection ends it."""
-    return _decide(promotion, Decision.REJECT, by=by, seen=plan, comment=comment)
+    # Stopping something is never made harder: no signature is asked.
+    return _decide(promotion, Decision.REJECT, None, by=by, seen=plan, comment=comment)
 
 
 def _decide(
-    promotion: Promotion, decision: Decision, *, by: User, seen: str, comment: str
+    promotion: Promotion, decision: Decision, answer: Answer, *, by: User, seen: str, comment: str
 ) -> Approval:
     stale: PlanChanged | None = None
     with transaction.atomic():
@@ -156,7 +159,7 @@ def _decide(
             stale = _become_stale(locked, planned)
             approval = None
         else:
-            approval = _record_decision(locked, decision, planned, by=by, comment=comment)
+            approval = _record_decision(locked, decision, planned, answer, by=by, comment=comment)
     promotion.refresh_from_db()
     # The stale state must be kept, so the refusal is raised after the commit.
     if approval is None:
@@ -166,8 +169,16 @@ def _decide(
 
 
 def _record_decision(
-    promotion: Promotion, decision: Decision, planned: plans.Plan, *, by: User, comment: str
+    promotion: Promotion,
+    decision: Decision,
+    planned: plans.Plan,
+    answer: Answer,
+    *,
+    by: User,
+    comment: str,
 ) -> Approval:
+    approves = decision == Decision.APPROVE
+    signed = second_factor.require(promotion, by=by, assertion=answer) if approves else None
     now = timezone.now()
     approval = Approval.objects.create(
         promotion=promotion,
@@ -176,9 +187,10 @@ def _record_decision(
         plan_digest=planned.digest,
         comment=comment.strip(),
         at=now,
+        second_factor=signed,
     )
     append(
-        "promotion.approved" if decision == Decision.APPROVE else "promotion.rejected",
+        "promotion.approved" if approves else "promotion.rejected",
         by=by,
         at=now,
         about=plans.about(planned),
@@ -186,11 +198,12 @@ def _record_decision(
             **plans.named_promotion(promotion),
             "decision": str(decision),
             "comment": approval.comment,
+            **({"second_factor": signed} if signed else {}),
         },
     )
     opened = gathering.current_gates(promotion, planned)
     kept = [gate.as_json() for gate in opened]
-    if decision == Decision.REJECT:
+    if not approves:
         move(
             promotion,
             P.REJECTED,

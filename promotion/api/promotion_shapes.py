@@ -58,7 +58,15 @@ class ApprovalAnswer(TypedDict):
     decision: str
     plan_digest: str
     comment: str
+    second_factor: bool
     at: str | None
+
+
+class ChallengeAnswer(TypedDict):
+    """`options` are those of navigator.credentials.get, with bytes as base64url."""
+
+    nonce: str
+    options: dict[str, Any]
 
 
 class Happened(TypedDict):
@@ -131,6 +139,7 @@ def promotion_answer(promotion: Promotion, *, gates: Any = None) -> PromotionAns
                 "decision": approval.decision,
                 "plan_digest": approval.plan_digest,
                 "comment": approval.comment,
+                "second_factor": approval.second_factor is not None,
                 "at": timestamp(approval.at),
             }
             for approval in promotion.approvals.all()

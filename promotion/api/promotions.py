@@ -18,9 +18,10 @@ from pipelines.api.base import (
 )
 from pipelines.api.schema import IDEMPOTENCY, operation, page_of, shape
 from pipelines.errors import Invalid
-from promotion import deciders, gathering, plans, promoting
+from promotion import deciders, gathering, plans, promoting, second_factor
 from promotion.api import lookups
 from promotion.api.promotion_shapes import (
+    ChallengeAnswer,
     PlanAnswer,
     PromotionAnswer,
     listed_promotion,
@@ -51,6 +52,26 @@ class RequestBody(PlanBody):
 class DecisionBody(StrictSerializer):
     plan_digest = serializers.CharField(max_length=71)
     comment = serializers.CharField(max_length=5000, default="", allow_blank=True)
+
+
+class AssertionBody(StrictSerializer):
+    """What a passkey answered to the challenge; bytes are base64url."""
+
+    nonce = serializers.CharField(max_length=second_factor.ANSWERED["nonce"])
+    credential_id = serializers.CharField(max_length=second_factor.ANSWERED["credential_id"])
+    authenticator_data = serializers.CharField(
+        max_length=second_factor.ANSWERED["authenticator_data"]
+    )
+    client_data = serializers.CharField(max_length=second_factor.ANSWERED["client_data"])
+    signature = serializers.CharField(max_length=second_factor.ANSWERED["signature"])
+
+
+class ApprovalBody(DecisionBody):
+    assertion = AssertionBody(required=False)
+
+
+class ChallengeBody(StrictSerializer):
+    plan_digest = serializers.CharField(max_length=71)
 
 
 class RollbackBody(StrictSerializer):
@@ -181,20 +202,37 @@ class ApproveView(ApiView):
         "Approve exactly the plan of this digest",
         {200: shape(PromotionAnswer)},
         refusals=(404, 409, 415, 422),
-        body=DecisionBody,
+        body=ApprovalBody,
         headers=IDEMPOTENCY,
         tag=TAG,
     )
     @idempotent
     def post(self, request: Request, promotion: int) -> Response:
-        body = read(DecisionBody, request)
+        body = read(ApprovalBody, request)
         promoting.approve(
             _promotion(promotion),
             by=caller(request),
             plan=body["plan_digest"],
             comment=body["comment"],
+            assertion=body.get("assertion"),
         )
         return Response(promotion_answer(_promotion(promotion)))
+
+
+class ChallengeView(ApiView):
+    @operation(
+        "What a passkey of the caller's must sign to approve the plan of this digest",
+        {200: shape(ChallengeAnswer)},
+        refusals=(404, 409, 415, 422),
+        body=ChallengeBody,
+        tag=TAG,
+    )
+    def post(self, request: Request, promotion: int) -> Response:
+        body = read(ChallengeBody, request)
+        asked = second_factor.challenge(
+            _promotion(promotion), by=caller(request), plan=body["plan_digest"]
+        )
+        return Response({"nonce": asked.nonce, "options": asked.options})
 
 
 class RejectView(ApiView):

@@ -87,6 +87,11 @@ urlpatterns = [
     path("promotions/rollback/", promotions.RollbackView.as_view(), name="promotion-rollback"),
     path(f"{PROMOTION}/", promotions.PromotionView.as_view(), name="promotion"),
     path(f"{PROMOTION}/approve/", promotions.ApproveView.as_view(), name="promotion-approve"),
+    path(
+        f"{PROMOTION}/approve/challenge/",
+        promotions.ChallengeView.as_view(),
+        name="promotion-challenge",
+    ),
     path(f"{PROMOTION}/reject/", promotions.RejectView.as_view(), name="promotion-reject"),
     path(f"{PROMOTION}/withdraw/", promotions.WithdrawView.as_view(), name="promotion-withdraw"),
     path(f"{PROMOTION}/retry/", promotions.RetryView.as_view(), name="promotion-retry"),

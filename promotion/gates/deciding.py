@@ -327,6 +327,8 @@ def _approvals(rules: Rules, facts: Facts) -> GateResult:
     each_of = () if facts.is_rollback else rules.approvers.one_from_each
     missing = [name for name in each_of if not any(name in groups for groups in counted.values())]
     said = f"{len(counted)} of {required} approvals"
+    if rules.second_factor:
+        said += " with a passkey"
     if counted:
         said += f" (by {', '.join(counted)})"
     if missing:

@@ -66,6 +66,7 @@ def _facts(promotion: Promotion, groups: dict[str, list[str]]) -> Facts:
                 each.at,
                 groups=frozenset(groups.get(each.by.username, ())),
                 is_machine=each.by.is_machine,
+                second_factor=each.second_factor is not None,
             )
             for each in given
         ),

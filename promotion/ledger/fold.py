@@ -33,7 +33,9 @@ class Folded:
     requesters: dict[int, tuple[str, str]] = field(default_factory=dict)
     promotions: dict[int, tuple[str, str]] = field(default_factory=dict)
     gates: dict[int, str] = field(default_factory=dict)
-    approvals: set[tuple[int, str, str, str, str, str]] = field(default_factory=set)
+    approvals: set[tuple[int, str, str, str, str, str, str]] = field(default_factory=set)
+    passkeys: dict[str, tuple[str, str, str, str]] = field(default_factory=dict)
+    unknown_keys: list[tuple[int, str]] = field(default_factory=list)
     targets: dict[str, tuple[dict[str, str], str]] = field(default_factory=dict)
     placements: list[tuple[str, str, str, str, int, str, str, str]] = field(default_factory=list)
     selections: dict[int, tuple[str, str]] = field(default_factory=dict)
@@ -99,13 +101,18 @@ def _apply(state: Folded, type_: str, actor: str, at: str, data: Mapping[str, An
             state.current_policies[data["environment"]] = data["revision"]
         case "promotion.requested":
             state.requesters[data["promotion"]] = (actor, data["comment"])
+        case "passkey.added":
+            state.passkeys[data["credential_id"]] = (actor, data["public_key"], at, "")
+        case "passkey.removed":
+            # One that was never added stays unlike every row, and so is found.
+            added = state.passkeys.get(data["credential_id"], (actor, "", "", ""))
+            state.passkeys[data["credential_id"]] = (*added[:3], at)
         case "selection.made":
             state.selections[data["selection"]] = (data["manifest_digest"], data["receipt"])
     if type_ in STATE_AFTER:
         state.promotions[data["promotion"]] = (data["plan_digest"], STATE_AFTER[type_])
     if type_ in {"promotion.approved", "promotion.rejected"}:
-        decided = (data["promotion"], actor, data["decision"], data["plan_digest"])
-        state.approvals.add((*decided, data["comment"], at))
+        _decided(state, actor, at, data)
     if type_ == "promotion.completed":
         state.gates[data["promotion"]] = digest(canonical(data["gates"]))
         for placed in data["placed"]:
@@ -117,6 +124,29 @@ def _apply(state: Folded, type_: str, actor: str, at: str, data: Mapping[str, An
                 placed["since"],
             )
             state.placements.append((*_version(placed), *where))
+
+
+def _decided(state: Folded, actor: str, at: str, data: Mapping[str, Any]) -> None:
+    decided = (data["promotion"], actor, data["decision"], data["plan_digest"])
+    signed = data.get("second_factor")
+    state.approvals.add((*decided, data["comment"], digest_of(signed), at))
+    if signed and not _was_theirs(state, actor, signed):
+        state.unknown_keys.append((data["promotion"], actor))
+
+
+def digest_of(signed: Mapping[str, Any] | None) -> str:
+    """The digest of a kept signature, by which entries and rows are compared; empty without one."""
+    return digest(canonical(dict(signed))) if signed else ""
+
+
+def _was_theirs(state: Folded, actor: str, signed: Mapping[str, Any]) -> bool:
+    """Whether the key that signed was this person's at this place of the ledger."""
+    known = state.passkeys.get(signed["credential_id"])
+    return known is not None and (known[0], known[1], known[3]) == (
+        actor,
+        signed["public_key"],
+        "",
+    )
 
 
 def _version(data: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -5,9 +5,10 @@ from typing import Any
 
 from django.db.models import F
 
+from accounts.models import Passkey
 from pipelines.canonical import canonical, digest, timestamp
 from promotion import targets
-from promotion.ledger.fold import Folded
+from promotion.ledger.fold import Folded, digest_of
 from promotion.models import (
     Approval,
     Environment,
@@ -121,10 +122,23 @@ def findings(folded: Folded) -> Iterator[str]:
         },
     )
     approvals = Approval.objects.values_list(
-        "promotion_id", "by__username", "decision", "plan_digest", "comment", "at"
+        "promotion_id", "by__username", "decision", "plan_digest", "comment", "second_factor", "at"
     )
     yield from _compare_sets(
-        "approval", folded.approvals, {(*row[:-1], timestamp(row[-1])) for row in approvals}
+        "approval",
+        folded.approvals,
+        {(*row[:-2], digest_of(row[-2]), timestamp(row[-1])) for row in approvals},
+    )
+    keys = Passkey.objects.values_list(
+        "credential_id", "user__username", "public_key", "created_at", "removed_at"
+    )
+    yield from compare(
+        "passkey",
+        folded.passkeys,
+        {
+            row[0]: (*row[1:3], timestamp(row[3]), timestamp(row[4]) if row[4] else "")
+            for row in keys
+        },
     )
     placements = Placement.objects.values_list(
         *version, "environment__name", "promotion_id", "image", "storage", "since"

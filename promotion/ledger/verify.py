@@ -28,7 +28,7 @@ from pipelines.models import (
     Revision,
 )
 from pipelines.seals import trigger_names
-from promotion.ledger import approved, at_targets, rows
+from promotion.ledger import approved, at_targets, rows, signatures
 from promotion.ledger.at_targets import CouldNot
 from promotion.ledger.fold import Folded, fold
 from promotion.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
@@ -249,6 +249,10 @@ def _approvals(verification: Verification) -> tuple[str, Iterator[str]]:
     return f"{completed.count()} completed promotions", approved.findings()
 
 
+def _signatures(verification: Verification) -> tuple[str, Iterator[str]]:
+    return f"{signatures.signed().count()} signatures", signatures.findings(verification.folded)
+
+
 # ---- 6 and 7 -----------------------------------------------------------------------------------
 def _placements(verification: Verification) -> tuple[str, Iterator[str]]:
     count = Placement.objects.current().count()
@@ -337,6 +341,7 @@ CHECKS: dict[str, Check] = {
     "a version has one manifest for ever": _manifests,
     "what was written has its digest": _texts,
     "promotions had the approvals they needed": _approvals,
+    "signed approvals were signed by their people's passkeys": _signatures,
     "what is placed is what was approved": _placements,
     "what is placed lies where its environment keeps its bytes": _at_targets,
     "nothing runs past its lease": _leases,

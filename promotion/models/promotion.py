@@ -193,6 +193,10 @@ class Approval(Sealed):
     plan_digest = models.CharField(max_length=71)
     comment = models.TextField(blank=True)
     at = models.DateTimeField()
+    second_factor = models.JSONField(
+        null=True,
+        help_text="The passkey's signature of this approval (assertions.py), if one was given.",
+    )
 
     class Meta:
         ordering = ["id"]

@@ -80,6 +80,8 @@ def in_words(rules: Rules) -> list[str]:
         people = "1 person" if rules.approvals == 1 else f"{rules.approvals} people"
         among = "may be one of them" if rules.self_approval else "may not be one of them"
         said = [f"{people} must approve the exact plan; the requester {among}."]
+        if rules.second_factor:
+            said.append("Each approval is signed by a passkey of the person who gives it.")
     if rules.upstream:
         said.append(f"Every version must be in {rules.upstream} first. Rollbacks need not.")
     else:

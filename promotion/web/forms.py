@@ -177,6 +177,12 @@ class PolicyForm(forms.Form):
         help_text="In days, when nobody has decided until then.",
     )
 
+    second_factor = forms.BooleanField(
+        label="Each approval is signed by a passkey",
+        required=False,
+        help_text="Whoever approves confirms it with a security key, a phone or a fingerprint.",
+    )
+
     def __init__(self, data: Any = None, *, rules: Rules | None = None, besides: str = "") -> None:
         super().__init__(data, initial=rules.as_json() if rules else None)
         names = Environment.objects.exclude(name=besides).values_list("name", flat=True)
@@ -192,6 +198,7 @@ class PolicyForm(forms.Form):
             "self_approval": written["self_approval"],
             "upstream": written["upstream"] or None,
             "expires_after_days": written["expires_after_days"],
+            "second_factor": written["second_factor"],
         }
 
 

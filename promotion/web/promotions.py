@@ -10,7 +10,7 @@ from accounts.models import User
 from pipelines.errors import SluiceError
 from pipelines.web.doors import PageRequest, done, one, page, require_confirmed, shown
 from pipelines.web.paging import newest_first
-from promotion import deciders, gathering, plans, promoting, rules
+from promotion import deciders, gathering, plans, promoting, rules, second_factor
 from promotion.models import (
     Environment,
     Evidence,
@@ -67,7 +67,9 @@ def approve(request: PageRequest, promotion_id: int) -> HttpResponse:
     found = _promotion(promotion_id)
     plan, comment = request.POST.get("plan_digest", ""), request.POST.get("comment", "")
     try:
-        promoting.approve(found, by=request.user, plan=plan, comment=comment)
+        promoting.approve(
+            found, by=request.user, plan=plan, comment=comment, assertion=_assertion(request)
+        )
     except SluiceError as error:
         return _review(request, promotion_id, error)
     said = (
@@ -76,6 +78,12 @@ def approve(request: PageRequest, promotion_id: int) -> HttpResponse:
         else "You approved. It still waits for others."
     )
     return done(request, said, "promotion:promotion", promotion_id)
+
+
+def _assertion(request: PageRequest) -> dict[str, str] | None:
+    """What a passkey answered, if one was asked; the fields are empty without its script."""
+    sent = {name: request.POST.get(f"passkey_{name}", "") for name in second_factor.ANSWERED}
+    return sent if any(sent.values()) else None
 
 
 @page("POST")
@@ -171,9 +179,20 @@ def _review(
 def _decision(promotion: Promotion, user: User) -> dict[str, Any]:
     """Whether this person may decide now; if not, why."""
     if promotion.state != P.REQUESTED:
-        return {"may_decide": False, "why_not": ""}
+        return {"may_decide": False, "why_not": "", "passkey": None}
     try:
         deciders.require_decider(promotion, by=user)
     except SluiceError as refusal:
-        return {"may_decide": False, "why_not": refusal.detail}
-    return {"may_decide": True, "why_not": ""}
+        return {"may_decide": False, "why_not": refusal.detail, "passkey": None}
+    return {"may_decide": True, "why_not": "", "passkey": _passkey(promotion, user)}
+
+
+def _passkey(promotion: Promotion, user: User) -> dict[str, Any] | None:
+    """What the form needs where a passkey must sign: whether one can, and what else to do."""
+    if not second_factor.is_asked(promotion):
+        return None
+    return {
+        "can": second_factor.can_sign(user),
+        "what_to_do": second_factor.what_to_do(promotion, user),
+        "answered": list(second_factor.ANSWERED),
+    }

@@ -167,6 +167,20 @@ def _on_promotion(state: str, said: str, note: str = "") -> Callable[[Data], Sen
     return write
 
 
+def _approved(data: Data) -> Sentence:
+    said = _on_promotion("approved", "approved", "comment")(data)
+    if not data.get("second_factor"):
+        return said
+    return Sentence(said.state, (*said.parts, Part("with a passkey")), said.note)
+
+
+def _passkey(state: str, said: str) -> Callable[[Data], Sentence]:
+    def write(data: Data) -> Sentence:
+        return Sentence(state, (Part(said), Part(data["name"], mono=True)))
+
+    return write
+
+
 def _completed(data: Data) -> Sentence:
     parts = [Part("placed")]
     placed = data["placed"]
@@ -208,7 +222,7 @@ WRITERS: Mapping[str, Callable[[Data], Sentence]] = {
     "environment.target_set": _target_set,
     "policy.set": _policy_set,
     "promotion.requested": _requested,
-    "promotion.approved": _on_promotion("approved", "approved", "comment"),
+    "promotion.approved": _approved,
     "promotion.rejected": _on_promotion("rejected", "rejected", "comment"),
     "promotion.withdrawn": _on_promotion("withdrawn", "withdrew"),
     "promotion.retried": _on_promotion("refresh", "retried"),
@@ -218,6 +232,8 @@ WRITERS: Mapping[str, Callable[[Data], Sentence]] = {
     "promotion.failed": _on_promotion("failed", "could not complete", "reason"),
     "promotion.errored": _on_promotion("errored", "broke while executing", "reason"),
     "selection.made": _selection_made,
+    "passkey.added": _passkey("new", "added the passkey"),
+    "passkey.removed": _passkey("changed", "removed the passkey"),
 }
 
 

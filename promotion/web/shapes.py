@@ -196,7 +196,8 @@ def timeline(promotion: Promotion) -> list[dict[str, Any]]:
     happened += [
         {
             "state": "approved" if approval.decision == "approve" else "rejected",
-            "title": approval.get_decision_display(),
+            "title": approval.get_decision_display()
+            + (" with a passkey" if approval.second_factor else ""),
             "who": approval.by,
             "at": approval.at,
             "note": approval.comment,

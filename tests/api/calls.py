@@ -276,6 +276,7 @@ CALLS = [
     ),
     Call("GET", PROMOTION, 200),
     Call("POST", PROMOTION + "approve/", 200, MANAGERS, DECISION),
+    Call("POST", PROMOTION + "approve/challenge/", 200, MANAGERS, {"plan_digest": "{plan_digest}"}),
     Call("POST", PROMOTION + "reject/", 200, MANAGERS, DECISION),
     Call("POST", PROMOTION + "withdraw/", 200, WRITERS),
     Call("POST", PROMOTION + "retry/", 200, WRITERS | {"admin"}, instead={"promotion": "failed"}),

@@ -15,6 +15,7 @@ from pipelines import artifacts, blobs, connections, hooks, receiving, runners, 
 from pipelines.models import Artifact, ExecutionState, Run, ServiceConnection, Upload
 from promotion import publishing, registries, selection
 from promotion.models import Promotion, PromotionState, Selection, Version
+from tests.accounts.authenticator import Authenticator
 from tests.api.caller import Api, token_for
 from tests.cast import Site, external_run, make_pipeline, make_site, work_off
 from tests.pipelines.connected import make_known_group
@@ -140,6 +141,8 @@ def make_things() -> Things:
         site.promote(site.production, placed)
     newer = site.publish("1.1.0")
     requested = site.request(site.staging, newer)
+    for manager in (cast.ben, cast.cleo):
+        Authenticator().register(manager)
     failed = site.request(site.staging, version)
     Promotion.objects.filter(pk=failed.pk).update(state=PromotionState.FAILED)
     images = external_run(cast.ada, site.pipeline)

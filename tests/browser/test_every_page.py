@@ -19,10 +19,11 @@ from pipelines import artifacts, connections, definitions, receiving, runs
 from pipelines.logs import LogWriter
 from pipelines.models import Artifact, ExecutionState, Job, MachineResult, Runner, Trigger
 from pipelines.web import urls as pipelines_urls
-from promotion import images, promoting, publishing, retention, selection
+from promotion import images, policies, promoting, publishing, retention, selection
 from promotion.keeping import Rules
 from promotion.models import Promotion
 from promotion.web import urls as promotion_urls
+from tests.accounts.authenticator import Authenticator
 from tests.browser.conftest import Window, Windows
 from tests.cast import YAML, Site, make_artifact, make_pipeline, make_site, work_off
 from tests.parts import registry as registry_parts
@@ -90,6 +91,7 @@ NO_PAGES = {
     "pipelines:machine_remove", "pipelines:machine_group_remove",
     "pipelines:hook_make", "pipelines:hook_rotate", "pipelines:hook_remove",
     "accounts:token_issue", "accounts:token_revoke",
+    "accounts:passkey_begin", "accounts:passkey_finish", "accounts:passkey_remove",
 }  # fmt: skip
 
 
@@ -136,6 +138,7 @@ class Shop:
         self._add_image()
         self.pruned = self._pruned()
         self.waiting = site.request(site.staging, site.publish("2.0.0"))
+        self.signed = self._to_be_signed()
         self.artifact = make_artifact(cast.ada, site.pipeline, {"a/b.txt": b"x", "c.txt": b"y"})
         packed = make_artifact(cast.ada, site.pipeline, {"app.tar": ARCHIVE}, name="packed")
         self.archive = reverse("pipelines:artifact_file", args=[packed.pk, "app.tar"])
@@ -181,6 +184,13 @@ class Shop:
             version = publishing.publish(docker, "web", "1.0.0", artifact, by=ada).version
             pusher.multiarch("1.0")
             images.look_for_drift(version, by=ada)
+
+    def _to_be_signed(self) -> Promotion:
+        """A request that zoe approves with one of her passkeys."""
+        site, asked = self.site, {"second_factor": True}
+        guarded = policies.create_environment("guarded", rank=3, by=site.cast.admin, policy=asked)
+        Authenticator().register(self.everybody, "Yellow key")
+        return site.request(guarded, site.publish("2.0.1"))
 
     def _pruned(self) -> Artifact:
         """An artifact whose version no rule kept."""
@@ -301,6 +311,7 @@ class Shop:
             "an archive": self.archive,
             "a member of an archive": f"{self.archive}?member=4",
             "an archive without what was sought": f"{self.archive}?files=no-such-path",
+            "a promotion to be signed": reverse("promotion:promotion", args=[self.signed.pk]),
             "a completed promotion": reverse("promotion:promotion", args=[self._completed]),
             "an image": reverse("promotion:version", args=["images", "web", "1.0.0"]),
             "a repository of images": reverse("promotion:repository", args=["images"]),

@@ -5,6 +5,7 @@ from ipaddress import ip_network
 from django.conf import settings
 from django.test import override_settings
 
+from accounts import passkeys
 from accounts.models import Role, User
 from pipelines import artifacts, runs
 from pipelines.models import Artifact, ExecutionState
@@ -15,6 +16,7 @@ from promotion import (
     promoting,
     publishing,
     retention,
+    second_factor,
     selection,
     sweeping,
     uploads,
@@ -22,6 +24,7 @@ from promotion import (
 from promotion.keeping import Rules
 from promotion.models import Promotion, PromotionState, Version
 from promotion.selection import Query
+from tests.accounts.authenticator import Authenticator
 from tests.cast import Site, external_run, make_artifact, token_of, work_off
 from tests.parts import registry as parts
 from tests.pipelines.working import job, upload, worked, yaml
@@ -48,7 +51,7 @@ def fill(site: Site) -> Site:
     site.promote(site.staging, image, two)
     site.promote(site.production, two)
     back = promoting.roll_back(site.production, one.package, by=cast.ada)
-    promoting.approve(back, by=cast.ben, plan=back.plan_digest, comment="At once.")
+    _approve_signed(back, cast.ben)
     promoting.execute(back.pk)
     package = one.package
     selection.select(package, Query(environment="production"), by=cast.production, consumer="x")
@@ -61,6 +64,18 @@ def fill(site: Site) -> Site:
     states = set(Promotion.objects.values_list("state", flat=True))
     assert states == set(P) - {P.APPROVED, P.EXECUTING}
     return site
+
+
+def _approve_signed(promotion: Promotion, by: User) -> None:
+    """With a passkey that is removed afterwards."""
+    key = Authenticator()
+    made = key.register(by)
+    asked = second_factor.challenge(promotion, by=by, plan=promotion.plan_digest)
+    assertion = key.sign(asked.nonce, asked.options)
+    promoting.approve(
+        promotion, by=by, plan=promotion.plan_digest, comment="At once.", assertion=assertion
+    )
+    passkeys.remove(by, made.pk, password=f"{by.username}'s password")
 
 
 def _publish_image(site: Site) -> Version:

@@ -38,7 +38,7 @@ from tests.promotion.verifying import broken, verify
 from tests.sealed import unsealed
 
 ALL = list(CHECKS)
-LEDGER, ROWS, BYTES, MANIFESTS, TEXTS, APPROVALS, PLACED, AT_TARGETS, LEASES, GUARDS = ALL
+LEDGER, ROWS, BYTES, MANIFESTS, TEXTS, APPROVALS, SIGNED, PLACED, AT_TARGETS, LEASES, GUARDS = ALL
 
 
 def test_a_site_on_which_everything_has_happened_holds(full: Site) -> None:
