@@ -1,4 +1,5 @@
-"""Signed download links: they carry their own permission for one path and expire."""
+"""Signed download links: they carry their own permission for one path, say to whom they were given,
+and expire."""
 
 import re
 import time
@@ -22,28 +23,42 @@ class _Signer(TimestampSigner):
 #: A link lasts for its lifetime, less at most one part in so many.
 STEPS = 24
 _signer = _Signer(salt="sluice.download")
-#: A time and a signature. A colon more would be one of the path: that of a/b:c is none of a/b.
-SIGNATURE = re.compile(r"^[^:]+:[^:]+\Z")
+#: For links that say whose they are: the owner's number comes before the path, which begins with /.
+_owned_signer = _Signer(salt="sluice.download.owned")
+#: Perhaps an owner, a time and a signature. A colon more would be one of the path: that of a/b:c is
+#: none of a/b.
+SIGNATURE = re.compile(r"^(?:(?P<owner>[0-9]{1,18})@)?(?P<rest>[^:@]+:[^:@]+)\Z")
 
 
 def absolute(path: str) -> str:
     return f"{settings.SITE_URL}{path}"
 
 
-def signed(path: str) -> str:
-    """An absolute link to `path` that plain curl can fetch until LINK_LIFETIME has passed."""
+def signed(path: str, *, owner: int | None = None) -> str:
+    """An absolute link to `path` that plain curl can fetch until LINK_LIFETIME has passed. What is
+    fetched with it counts as fetched by the user `owner`, to whom it is given."""
     # What is signed is the path as a request has it, without escapes.
     plain = unquote(path)
-    signature = _signer.sign(plain)[len(plain) + 1 :]
+    if owner is None:
+        signature = _signer.sign(plain)[len(plain) + 1 :]
+    else:
+        whole = f"{owner}{plain}"
+        signature = f"{owner}@{_owned_signer.sign(whole)[len(whole) + 1 :]}"
     return absolute(f"{path}?{urlencode({'signature': signature})}")
 
 
-def require_signed(path: str, signature: str) -> None:
-    """Refuse unless `signature` was made for `path` and has not expired."""
+def require_signed(path: str, signature: str) -> int | None:
+    """Refuse unless `signature` was made for `path` and has not expired; to whom the link was
+    given, if it says so."""
     try:
-        if not SIGNATURE.match(signature):
+        match = SIGNATURE.match(signature)
+        if match is None:
             raise BadSignature("It is not of the form in which links are signed.")
-        _signer.unsign(f"{path}:{signature}", max_age=settings.LINK_LIFETIME)
+        owner, rest = match["owner"], match["rest"]
+        if owner is None:
+            _signer.unsign(f"{path}:{rest}", max_age=settings.LINK_LIFETIME)
+        else:
+            _owned_signer.unsign(f"{owner}{path}:{rest}", max_age=settings.LINK_LIFETIME)
     except SignatureExpired as error:
         hours = settings.LINK_LIFETIME.total_seconds() / 3600
         raise LinkExpired(
@@ -56,3 +71,4 @@ def require_signed(path: str, signature: str) -> None:
             "is that of another file. Use the whole link as it was given, in quotes in a shell, "
             "or send a token."
         ) from error
+    return None if owner is None else int(owner)

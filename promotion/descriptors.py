@@ -33,9 +33,11 @@ class PlacedImage:
     tag: str
 
 
-def descriptor(version: Version, *, placed: PlacedImage | None = None) -> dict[str, str]:
+def descriptor(
+    version: Version, *, placed: PlacedImage | None = None, owner: int | None = None
+) -> dict[str, str]:
     """The descriptor with exactly the keys that Flow documents; of the image that is `placed`,
-    where an environment was asked that has its own."""
+    where an environment was asked that has its own. Its link is given to the user `owner`."""
     if version.bundle is None:
         return {
             "artifact": version.package.name,
@@ -48,7 +50,7 @@ def descriptor(version: Version, *, placed: PlacedImage | None = None) -> dict[s
         "artifact": version.package.name,
         "type": "packages",
         "repoId": version.package.repository.name,
-        "downloadUrl": links.signed(path),
+        "downloadUrl": links.signed(path, owner=owner),
         "version": version.name,
         "md5": version.bundle.md5,
     }

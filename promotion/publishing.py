@@ -1,4 +1,4 @@
-"""Publishing: an artifact becomes a version; a version is recalled. Writes version state alone."""
+"""Publishing: an artifact becomes a version, sealed and never changed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,11 +18,10 @@ from pipelines.canonical import (
     files_manifest,
     image_manifest,
 )
-from pipelines.errors import Invalid, NameTaken, NotFound, TooLarge, WrongState
+from pipelines.errors import Invalid, NameTaken, NotFound, TooLarge
 from pipelines.models import Artifact, ExecutionState, Run, ServiceConnection
 from pipelines.models.artifact import ArtifactType
 from pipelines.models.pipeline import check_slug
-from pipelines.states import move
 from promotion import images, registries, rules
 from promotion.errors import NotValidated, Pruned, Recalled, VersionExists
 from promotion.ledger.append import About, append
@@ -311,43 +310,6 @@ def artifact_of_reference(pipeline: str, number: int, reference: str) -> Artifac
         raise NotFound(f"There is no run {number} of a pipeline “{pipeline[:64]}”.")
     _require_succeeded(run)
     return resolve_text(run, reference)
-
-
-def recall(
-    version: Version, *, by: User, reason: str, replacement: Version | None = None
-) -> Version:
-    """Mark a version as known bad. It can no longer be promoted or selected."""
-    rules.require(by, "version.recall")
-    if not reason.strip():
-        raise Invalid("Say why the version is recalled: whoever picked it will read it.")
-    if replacement is not None:
-        if replacement.package_id != version.package_id or replacement.pk == version.pk:
-            raise Invalid("A replacement is another version of the same package.")
-        if replacement.state != VersionState.PUBLISHED:
-            raise WrongState(f"{replacement} was recalled itself.", current=replacement.state)
-        require_bytes(replacement)
-    now = timezone.now()
-    with transaction.atomic():
-        recalled = move(
-            version,
-            VersionState.RECALLED,
-            recalled_by=by,
-            recalled_at=now,
-            recall_reason=reason.strip(),
-            replacement=replacement,
-        )
-        append(
-            "version.recalled",
-            by=by,
-            at=now,
-            about=about(recalled),
-            data={
-                **named(recalled),
-                "reason": reason.strip(),
-                "replacement": replacement.name if replacement else None,
-            },
-        )
-    return recalled
 
 
 def require_usable(version: Version) -> None:

@@ -8,7 +8,7 @@ from pipelines.models import Artifact, ExecutionState
 from pipelines.models.artifact import ArtifactType
 from pipelines.queue import nudge
 from promotion import promoting, uploads
-from promotion.models import Decision, Promotion, PromotionState
+from promotion.models import Decision, Promotion, PromotionState, VersionState
 
 P = PromotionState
 
@@ -24,7 +24,9 @@ def sweep() -> None:
     )
     # Of those that people may have approved, or need not, time may have opened the last gate.
     decided = Q(approvals__decision=Decision.APPROVE) | Q(policy__rules__contains='"approvals":0')
-    for promotion in waiting.filter(outdated | Q(decided, state=P.REQUESTED)).distinct():
+    recalled = Q(items__version__state=VersionState.RECALLED)
+    looked_at = outdated | recalled | Q(decided, state=P.REQUESTED)
+    for promotion in waiting.filter(looked_at).distinct():
         promoting.reconsider(promotion)
     for promotion in Promotion.objects.filter(state=P.EXECUTING, lease_until__lt=now):
         promoting.take_over(promotion)

@@ -2,12 +2,19 @@
 
 from celery import shared_task
 
-from promotion import images, promoting, retention, sweeping, uploads
+from promotion import images, promoting, recalling, retention, sweeping, uploads
+from promotion.models import Promotion
 
 
 @shared_task(name=promoting.EXECUTE, acks_late=True, time_limit=6 * 3600)
 def execute(promotion_id: int) -> None:
     promoting.execute(promotion_id)
+
+
+@shared_task(name=recalling.RECONSIDER, acks_late=True, time_limit=300)
+def reconsider(promotion_id: int) -> None:
+    for promotion in Promotion.objects.filter(pk=promotion_id):
+        promoting.reconsider(promotion)
 
 
 @shared_task(name=uploads.PUBLISH, acks_late=True, time_limit=600)

@@ -12,7 +12,7 @@ from django.db.models import Model
 
 from pipelines.errors import SluiceError
 from pipelines.models import Blob
-from promotion.models import Version
+from promotion.models import Download, Version
 
 OURS = ("accounts", "pipelines", "promotion")
 
@@ -23,12 +23,14 @@ Refusal = TypeVar("Refusal", bound=SluiceError)
 def world() -> World:
     """Every row with all its columns by model, and the name and size of every stored file.
 
-    What links rows to each other, like a user's groups, is a model too.
+    What links rows to each other, like a user's groups, is a model too. That bytes were fetched is
+    noted as they are read.
     """
     rows = {
         model._meta.label: list(model._base_manager.order_by("pk").values_list(*_columns(model)))
         for label in OURS
         for model in apps.get_app_config(label).get_models(include_auto_created=True)
+        if model is not Download
     }
     return {**rows, "files": stored_files()}
 

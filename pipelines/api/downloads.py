@@ -45,6 +45,14 @@ class MayDownload(BasePermission):
         return False
 
 
+def fetched_by(request: Request) -> int | None:
+    """Who fetches, for a view that asked MayDownload: whoever is signed in, or else to whom the
+    link was given; None for a link that does not say."""
+    if isinstance(request.user, User):
+        return int(request.user.pk)
+    return links.require_signed(request.path, request.query_params.get("signature", ""))
+
+
 @runtime_checkable
 class Signing(Protocol):
     """A storage whose bytes can be fetched from it directly."""

@@ -99,14 +99,26 @@ class PlacementsView(ApiView):
         "What is in an environment, now or at a time",
         {200: page_of(PlacementAnswer)},
         refusals=(404, 422),
-        query={"as_of": "A time or a date; now when left out."},
+        query={
+            "as_of": "A time or a date; now when left out.",
+            "known_at": "What was known of it at this time; as_of is the same when left out.",
+        },
         tag=TAG,
         is_list=True,
     )
     def get(self, request: Request, environment: str) -> Response:
-        as_of = query(request, "as_of").get("as_of")
+        asked = {
+            name: lookups.moment(text, name)
+            for name, text in query(request, "as_of", "known_at").items()
+            if name in {"as_of", "known_at"}
+        }
         rows = Placement.objects.filter(environment=lookups.environment(environment))
-        rows = rows.at(lookups.moment(as_of, "as_of")) if as_of else rows.current()
+        if known_at := asked.get("known_at"):
+            rows = rows.at_as_known(asked.get("as_of", known_at), known_at)
+        elif as_of := asked.get("as_of"):
+            rows = rows.at(as_of)
+        else:
+            rows = rows.current()
         return page(self, request, rows.with_names(), placement_answer)
 
 

@@ -1,5 +1,6 @@
 """Calls on repositories, packages, versions and selections."""
 
+from functools import partial
 from typing import Any
 
 from django.http import Http404, HttpResponseBase
@@ -9,9 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import caller
+from accounts.models import User
 from pipelines import artifacts
 from pipelines.api.base import ApiView, NoBody, StrictSerializer, idempotent, page, query, read
-from pipelines.api.downloads import MayDownload, download, serve
+from pipelines.api.downloads import MayDownload, download, fetched_by, serve
 from pipelines.api.schema import (
     BYTES,
     FORMAT,
@@ -25,7 +27,7 @@ from pipelines.api.schema import (
 )
 from pipelines.errors import Invalid, NotFound
 from pipelines.models import Artifact
-from promotion import descriptors, images, publishing, registries, retention, selection
+from promotion import descriptors, images, publishing, recalling, registries, selection
 from promotion.api import lookups
 from promotion.api.shapes import (
     PackageAnswer,
@@ -76,11 +78,6 @@ class EvidenceBody(StrictSerializer):
     predicate_type = serializers.CharField(max_length=255)
     result = serializers.CharField(max_length=40, default="", allow_blank=True)
     payload = serializers.DictField(default=dict)
-
-
-class RecallBody(StrictSerializer):
-    reason = serializers.CharField(max_length=2000)
-    replacement = serializers.CharField(max_length=128, required=False)
 
 
 class SelectBody(StrictSerializer):
@@ -171,7 +168,7 @@ class VersionsView(ApiView):
     def get(self, request: Request, repository: str, package: str) -> Response:
         query(request)
         rows = lookups.whole_versions().filter(package=lookups.package(repository, package))
-        return page(self, request, rows, version_answer)
+        return page(self, request, rows, partial(version_answer, by=caller(request)))
 
     @operation(
         "Publish an artifact as a version",
@@ -192,7 +189,9 @@ class VersionsView(ApiView):
             by=caller(request),
             notes=body["notes"],
         )
-        answer = version_answer(lookups.version(repository, package, body["version"]))
+        answer = version_answer(
+            lookups.version(repository, package, body["version"]), by=caller(request)
+        )
         return Response(answer, status=201 if published.is_new else 200)
 
 
@@ -216,7 +215,9 @@ class VersionView(ApiView):
     @operation("One version", {200: shape(VersionAnswer)}, refusals=(404,), tag=TAG)
     def get(self, request: Request, repository: str, package: str, version: str) -> Response:
         query(request, is_list=False)
-        return Response(version_answer(lookups.version(repository, package, version)))
+        return Response(
+            version_answer(lookups.version(repository, package, version), by=caller(request))
+        )
 
 
 class ImageLookView(ApiView):
@@ -230,7 +231,9 @@ class ImageLookView(ApiView):
         read(NoBody, request)
         found = lookups.version(repository, package, version)
         images.look_for_drift(found, by=caller(request))
-        return Response(version_answer(lookups.version(repository, package, version)))
+        return Response(
+            version_answer(lookups.version(repository, package, version), by=caller(request))
+        )
 
 
 class VersionDownloadView(ApiView):
@@ -256,7 +259,7 @@ class VersionDownloadView(ApiView):
         found = lookups.version_for_bytes(repository, package, version)
         if found.bundle is None or name not in {None, found.bundle_name}:
             raise Http404
-        retention.note_download(found)
+        recalling.note_download(found, by=fetched_by(request))
         return download(
             request,
             found.bundle,
@@ -285,7 +288,7 @@ class VersionFileView(ApiView):
         query(request, "signature", is_list=False)
         found = lookups.version_for_bytes(repository, package, version)
         file = get_object_or_404(found.files.select_related("blob"), path=path)
-        retention.note_download(found)
+        recalling.note_download(found, by=fetched_by(request))
         return serve(request, file.blob, path.rpartition("/")[2])
 
     head = get
@@ -320,26 +323,6 @@ class EvidenceView(ApiView):
         return Response(statement_answer(added), status=201)
 
 
-class RecallView(ApiView):
-    @operation(
-        "Recall a version: it can no longer be promoted or selected",
-        {200: shape(VersionAnswer)},
-        refusals=(404, 409, 410, 415, 422),
-        body=RecallBody,
-        tag=TAG,
-    )
-    def post(self, request: Request, repository: str, package: str, version: str) -> Response:
-        body = read(RecallBody, request)
-        found = lookups.version(repository, package, version)
-        replacement = None
-        if name := body.get("replacement"):
-            replacement = lookups.named_version(
-                {"repository": repository, "package": package, "version": name}
-            )
-        publishing.recall(found, by=caller(request), reason=body["reason"], replacement=replacement)
-        return Response(version_answer(lookups.version(repository, package, version)))
-
-
 # ---- Selections --------------------------------------------------------------------------------
 class ResolveView(ApiView):
     @operation(
@@ -362,7 +345,7 @@ class ResolveView(ApiView):
             selection.Query(**asked, as_of=lookups.moment(as_of, "as_of") if as_of else None),
         )
         version = lookups.whole_versions().get(pk=resolved.version.pk)
-        whole = version_answer(version, resolved.placed)
+        whole = version_answer(version, resolved.placed, by=caller(request))
         return Response({**whole, "explanation": resolved.explanation(current_size())})
 
 
@@ -385,7 +368,7 @@ class SelectionsView(ApiView):
             range=body.get("range"),
         )
         made = selection.select(package, wanted, by=caller(request), consumer=body["consumer"])
-        return Response(_selection_answer(made), status=201)
+        return Response(_selection_answer(made, caller(request)), status=201)
 
 
 class SelectionView(ApiView):
@@ -397,16 +380,18 @@ class SelectionView(ApiView):
     )
     def get(self, request: Request, selection: int) -> Response:
         query(request, is_list=False)
-        return Response(_selection_answer(get_object_or_404(Selection, pk=selection)))
+        return Response(
+            _selection_answer(get_object_or_404(Selection, pk=selection), caller(request))
+        )
 
 
-def _selection_answer(made: Selection) -> dict[str, Any]:
+def _selection_answer(made: Selection, by: User) -> dict[str, Any]:
     """The receipt, and beside it where its bytes are now."""
     version = lookups.whole_versions().get(pk=made.version_id)
     answered = selection.receipt(made)
     placed = selection.placed_image(answered)
     return {
         **answered,
-        "artifact": descriptors.descriptor(version, placed=placed),
+        "artifact": descriptors.descriptor(version, placed=placed, owner=by.pk),
         "sha256": version.bundle.sha256 if version.bundle else None,
     }

@@ -5,6 +5,7 @@ from typing import Any, NotRequired, TypedDict
 
 from django.urls import reverse
 
+from accounts.models import User
 from pipelines import links
 from pipelines.api.shapes import timestamp
 from promotion import descriptors, targets
@@ -54,9 +55,15 @@ class PlacementAnswer(TypedDict):
     storage: str
     since: str | None
     until: str | None
+    recorded_at: str | None
+    state: str
+    replacement: str | None
 
 
 def placement_answer(placement: Placement) -> PlacementAnswer:
+    """A placement, with its end as it was known at the time that was asked about; `state` and
+    `replacement` are its version's now."""
+    version = placement.version
     return {
         "environment": placement.environment.name,
         "repository": placement.package.repository.name,
@@ -67,7 +74,10 @@ def placement_answer(placement: Placement) -> PlacementAnswer:
         "image": placement.image,
         "storage": placement.storage,
         "since": timestamp(placement.since),
-        "until": timestamp(placement.until),
+        "until": timestamp(getattr(placement, "known_until", placement.until)),
+        "recorded_at": timestamp(placement.recorded_at),
+        "state": version.state,
+        "replacement": version.replacement.name if version.replacement else None,
     }
 
 
@@ -155,7 +165,7 @@ class VersionAnswer(TypedDict):
 
 
 def version_answer(
-    version: Version, placed: descriptors.PlacedImage | None = None
+    version: Version, placed: descriptors.PlacedImage | None = None, *, by: User
 ) -> VersionAnswer:
     names = [version.package.repository.name, version.package.name, version.name]
     has_bytes = version.bundle_id and version.pruned_at is None
@@ -166,7 +176,7 @@ def version_answer(
         "version": names[2],
         "state": version.state,
         "manifest_digest": version.manifest_digest,
-        "artifact": descriptors.descriptor(version, placed=placed),
+        "artifact": descriptors.descriptor(version, placed=placed, owner=by.pk),
         "image": image_answer(version),
         "files": [
             {

@@ -2,7 +2,15 @@
 
 from django.urls import path
 
-from promotion.api import contents, environments, history, promotions, repositories, retention
+from promotion.api import (
+    contents,
+    environments,
+    history,
+    promotions,
+    recalls,
+    repositories,
+    retention,
+)
 
 PACKAGE = "repositories/<str:repository>/packages/<str:package>"
 VERSION = f"{PACKAGE}/versions/<str:version>"
@@ -55,7 +63,13 @@ urlpatterns = [
     path(f"{VERSION}/contents/", contents.VersionContentsView.as_view(), name="version-contents"),
     path(f"{VERSION}/image/look/", repositories.ImageLookView.as_view(), name="version-look"),
     path(f"{VERSION}/evidence/", repositories.EvidenceView.as_view(), name="version-evidence"),
-    path(f"{VERSION}/recall/", repositories.RecallView.as_view(), name="version-recall"),
+    path(f"{VERSION}/recall/", recalls.RecallView.as_view(), name="version-recall"),
+    path(f"{VERSION}/affected/", recalls.AffectedView.as_view(), name="version-affected"),
+    path(
+        f"{VERSION}/affected/<int:affected>/acknowledge/",
+        recalls.AcknowledgeView.as_view(),
+        name="version-affected-acknowledge",
+    ),
     # Selections
     path("selections/", repositories.SelectionsView.as_view(), name="selections"),
     path("selections/<int:selection>/", repositories.SelectionView.as_view(), name="selection"),

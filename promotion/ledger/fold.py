@@ -23,6 +23,8 @@ class Folded:
     bundles: dict[Key, str | None] = field(default_factory=dict)
     image_details: dict[Key, str] = field(default_factory=dict)
     recalls: set[Key] = field(default_factory=set)
+    affected: dict[Key, str] = field(default_factory=dict)
+    acknowledged: dict[Key, tuple[str, str, str]] = field(default_factory=dict)
     retentions: dict[str, Any] = field(default_factory=dict)
     prunings: dict[Key, tuple[str, str]] = field(default_factory=dict)
     evidence: set[Key] = field(default_factory=set)
@@ -55,75 +57,113 @@ STATE_AFTER = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    type: str
+    actor: str
+    at: str
+    data: Mapping[str, Any]
+
+
 def fold(entries: Iterable[Mapping[str, Any]]) -> Folded:
     """Fold parsed entry bodies in sequence order."""
     state = Folded()
-    for entry in entries:
-        _apply(state, str(entry["type"]), str(entry["actor"]), str(entry["at"]), entry["data"])
+    for body in entries:
+        entry = _Entry(str(body["type"]), str(body["actor"]), str(body["at"]), body["data"])
+        for apply in (_to_places, _to_versions, _to_people, _to_promotions):
+            apply(state, entry)
     return state
 
 
-def _apply(state: Folded, type_: str, actor: str, at: str, data: Mapping[str, Any]) -> None:
-    match type_:
+def _to_places(state: Folded, entry: _Entry) -> None:
+    """Repositories, environments and their rules."""
+    data = entry.data
+    match entry.type:
         case "repository.created":
             state.repositories[data["repository"]] = data["kind"]
         case "repository.registry_set":
             state.registries.pop(data["repository"], None)
             if data["registry"]:
-                bound = (data["registry"], data["connection"], actor)
+                bound = (data["registry"], data["connection"], entry.actor)
                 state.registries[data["repository"]] = bound
         case "repository.retention_set":
             if data["rules"] is None:
                 state.retentions.pop(data["repository"], None)
             else:
                 state.retentions[data["repository"]] = data["rules"]
+        case "environment.created":
+            state.environments[data["environment"]] = data["rank"]
+        case "environment.target_set":
+            # Nobody's rights count once nothing is named.
+            bound_by = entry.actor if data["target"] else ""
+            state.targets[data["environment"]] = (data["target"], bound_by)
+        case "policy.set":
+            state.policies[(data["environment"], data["revision"])] = data["digest"]
+            state.current_policies[data["environment"]] = data["revision"]
+
+
+def _to_versions(state: Folded, entry: _Entry) -> None:
+    """Versions, what is said of them, and who took them."""
+    data = entry.data
+    match entry.type:
         case "version.pruned":
-            state.prunings[_version(data)] = (data["reason"], at)
+            state.prunings[_version(data)] = (data["reason"], entry.at)
         case "version.published":
             state.versions[_version(data)] = data["manifest_digest"]
             state.bundles[_version(data)] = data["bundle"]
-            state.publishers[_version(data)] = (actor, at)
+            state.publishers[_version(data)] = (entry.actor, entry.at)
             # Only images whose registry was asked have details.
             if "image_details" in data:
                 state.image_details[_version(data)] = data["image_details"]
         case "version.recalled":
             state.recalls.add(_version(data))
+            # Earlier releases made no list.
+            for owner, uses in data.get("affected", {}).items():
+                state.affected[(*_version(data), owner)] = uses
+        case "recall.reached":
+            state.affected[(*_version(data), data["owner"])] = data["uses"]
+        case "recall.acknowledged":
+            said = (entry.actor, entry.at, data["note"])
+            state.acknowledged[(*_version(data), data["owner"])] = said
         case "evidence.added":
             state.evidence.add((*_version(data), data["predicate_type"], data["digest"]))
-        case "environment.created":
-            state.environments[data["environment"]] = data["rank"]
-        case "environment.target_set":
-            # Nobody's rights count once nothing is named.
-            bound_by = actor if data["target"] else ""
-            state.targets[data["environment"]] = (data["target"], bound_by)
-        case "policy.set":
-            state.policies[(data["environment"], data["revision"])] = data["digest"]
-            state.current_policies[data["environment"]] = data["revision"]
-        case "promotion.requested":
-            state.requesters[data["promotion"]] = (actor, data["comment"])
-        case "passkey.added":
-            state.passkeys[data["credential_id"]] = (actor, data["public_key"], at, "")
-        case "passkey.removed":
-            # One that was never added stays unlike every row, and so is found.
-            added = state.passkeys.get(data["credential_id"], (actor, "", "", ""))
-            state.passkeys[data["credential_id"]] = (*added[:3], at)
         case "selection.made":
             state.selections[data["selection"]] = (data["manifest_digest"], data["receipt"])
-    if type_ in STATE_AFTER:
-        state.promotions[data["promotion"]] = (data["plan_digest"], STATE_AFTER[type_])
-    if type_ in {"promotion.approved", "promotion.rejected"}:
-        _decided(state, actor, at, data)
-    if type_ == "promotion.completed":
-        state.gates[data["promotion"]] = digest(canonical(data["gates"]))
-        for placed in data["placed"]:
-            where = (
-                data["environment"],
-                data["promotion"],
-                placed.get("image", ""),
-                placed.get("storage", ""),
-                placed["since"],
-            )
-            state.placements.append((*_version(placed), *where))
+
+
+def _to_people(state: Folded, entry: _Entry) -> None:
+    """The keys that people sign with."""
+    data = entry.data
+    match entry.type:
+        case "passkey.added":
+            state.passkeys[data["credential_id"]] = (entry.actor, data["public_key"], entry.at, "")
+        case "passkey.removed":
+            # One that was never added stays unlike every row, and so is found.
+            added = state.passkeys.get(data["credential_id"], (entry.actor, "", "", ""))
+            state.passkeys[data["credential_id"]] = (*added[:3], entry.at)
+
+
+def _to_promotions(state: Folded, entry: _Entry) -> None:
+    """Promotions, decisions on them and what they placed."""
+    data = entry.data
+    if entry.type in STATE_AFTER:
+        state.promotions[data["promotion"]] = (data["plan_digest"], STATE_AFTER[entry.type])
+    match entry.type:
+        case "promotion.requested":
+            state.requesters[data["promotion"]] = (entry.actor, data["comment"])
+        case "promotion.approved" | "promotion.rejected":
+            _decided(state, entry.actor, entry.at, data)
+        case "promotion.completed":
+            state.gates[data["promotion"]] = digest(canonical(data["gates"]))
+            for placed in data["placed"]:
+                where = (
+                    data["environment"],
+                    data["promotion"],
+                    placed.get("image", ""),
+                    placed.get("storage", ""),
+                    placed["since"],
+                )
+                state.placements.append((*_version(placed), *where))
 
 
 def _decided(state: Folded, actor: str, at: str, data: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from pipelines.canonical import canonical, digest, timestamp
 from promotion import targets
 from promotion.ledger.fold import Folded, digest_of
 from promotion.models import (
+    Affected,
     Approval,
     Environment,
     Evidence,
@@ -59,6 +60,20 @@ def findings(folded: Folded) -> Iterator[str]:
     )
     recalled = Version.objects.filter(state=VersionState.RECALLED).values_list(*names)
     yield from _compare_sets("recall", folded.recalls, set(recalled))
+    affected = Affected.objects.values_list(*version, "owner__username", "uses")
+    yield from compare(
+        "use of recalled version",
+        folded.affected,
+        {row[:4]: digest(row[4].encode()) for row in affected.iterator()},
+    )
+    known = Affected.objects.filter(acknowledged_at__isnull=False).values_list(
+        *version, "owner__username", "acknowledged_by__username", "acknowledged_at", "note"
+    )
+    yield from compare(
+        "acknowledgement of recall",
+        folded.acknowledged,
+        {row[:4]: (row[4], timestamp(row[5]), row[6]) for row in known},
+    )
     yield from compare(
         "retention rules of repository",
         folded.retentions,

@@ -28,11 +28,12 @@ from pipelines.models import (
     Revision,
 )
 from pipelines.seals import trigger_names
-from promotion.ledger import approved, at_targets, rows, signatures
+from promotion.ledger import approved, at_targets, intervals, rows, signatures
 from promotion.ledger.at_targets import CouldNot
 from promotion.ledger.fold import Folded, fold
 from promotion.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from promotion.models import (
+    Affected,
     Approval,
     Evidence,
     ImageDetails,
@@ -68,6 +69,7 @@ SEALED = [
     Placement,
     Selection,
     UploadOutcome,
+    Affected,
     LedgerEntry,
 ]
 
@@ -273,6 +275,7 @@ def _placement_findings(folded: Folded) -> Iterator[str]:
         for placement in Placement.objects.current().with_names()
     }
     yield from rows.compare("current placement", last, current)
+    yield from intervals.overlaps()
     for placement in Placement.objects.with_names():
         items = json.loads(placement.promotion.plan)["items"]
         planned = {item["manifest_digest"] for item in items}
@@ -313,6 +316,7 @@ def _guard_findings() -> Iterator[str]:
         for name in needed:
             if name not in present:
                 yield f"the guard {name} is missing or disabled"
+    yield from intervals.missing_guards()
     for token in Token.objects.all():
         if len(token.digest) != 128:
             yield f"the token {token.token_key} is not stored as a SHA-512"

@@ -15,14 +15,17 @@ from promotion.models.promotion import (
     PromotionQuerySet,
     PromotionState,
 )
+from promotion.models.recall import Affected, Download
 from promotion.models.repository import Package, Repository, RepositoryKind
 from promotion.models.selection import Selection
 from promotion.models.upload import UploadOutcome
 from promotion.models.version import Version, VersionFile, VersionState
 
 __all__ = [
+    "Affected",
     "Approval",
     "Decision",
+    "Download",
     "Environment",
     "Evidence",
     "ImageDetails",

@@ -22,14 +22,36 @@ class PlacementQuerySet(models.QuerySet["Placement"]):
             models.Q(until__isnull=True) | models.Q(until__gt=moment)
         )
 
+    def at_as_known(self, moment: datetime, known_at: datetime) -> Self:
+        """What was placed at `moment` by all that was recorded until `known_at`, each with when it
+        `known_until` ended.
+
+        Ends are written into a placement later than it was recorded. So what had ended one is told
+        by the next that was recorded, which began as the other ended.
+        """
+        followers = Placement.objects.filter(
+            environment=models.OuterRef("environment"),
+            package=models.OuterRef("package"),
+            pk__gt=models.OuterRef("pk"),
+            recorded_at__lte=known_at,
+        ).order_by("pk")
+        return self.filter(
+            ~models.Exists(followers.filter(since__lte=moment)),
+            since__lte=moment,
+            recorded_at__lte=known_at,
+        ).annotate(known_until=models.Subquery(followers.values("since")[:1]))
+
     def with_names(self) -> Self:
-        return self.select_related("environment", "package__repository", "version", "promotion")
+        return self.select_related(
+            "environment", "package__repository", "version__replacement", "promotion"
+        )
 
 
 class Placement(Sealed):
     """A version of a package in an environment, from when until when.
 
     A placement ends when another takes its place; only that end is ever written into it, once.
+    That no two of them share a moment is guarded by the database (promotion/intervals.py).
     """
 
     unsealed = frozenset({"until"})

@@ -67,7 +67,7 @@ class Version(Stateful, Sealed):
     )
     published_at = models.DateTimeField()
 
-    # What has happened. Written only by publishing.py and, below, by retention.py.
+    # What has happened. Written only by recalling.py and, below, by retention.py.
     state = models.CharField(max_length=10, choices=VersionState, default=VersionState.PUBLISHED)
     recalled_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"

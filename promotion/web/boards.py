@@ -11,7 +11,7 @@ from django.utils import timezone
 from pipelines.models import Pipeline
 from pipelines.web.doors import PageRequest, page
 from pipelines.web.paging import in_order
-from promotion import deciders, rules
+from promotion import deciders, recalling, rules
 from promotion.models import (
     Environment,
     Package,
@@ -20,10 +20,11 @@ from promotion.models import (
     PromotionItem,
     PromotionState,
     Repository,
+    Version,
     VersionState,
 )
 from promotion.ranges import is_newer
-from promotion.web import shapes
+from promotion.web import recalls, shapes
 
 PACKAGES_PER_PAGE = 100
 #: For how long a failed promotion of one's own is still worth a line.
@@ -57,7 +58,7 @@ def _rows(packages: list[Package], environments: list[Environment]) -> list[dict
         (placement.package_id, placement.environment_id): placement
         for placement in Placement.objects.current()
         .filter(package__in=keys)
-        .select_related("version")
+        .select_related("version__replacement")
     }
     pending = {
         (item.package_id, item.promotion.environment_id): item
@@ -92,7 +93,7 @@ def _cell(
             "version": version.name,
             "url": reverse("promotion:version", args=names),
             "since": placement.since,
-            "state": "recalled" if version.state == VersionState.RECALLED else "",
+            **_recalled(package, version),
             "behind": upstream is not None and is_newer(upstream.version.name, version.name),
         }
     if item is not None:
@@ -102,6 +103,21 @@ def _cell(
             "pending_url": reverse("promotion:promotion", args=[item.promotion_id]),
         }
     return cell
+
+
+def _recalled(package: Package, version: Version) -> dict[str, str]:
+    """That it was recalled, and what is to be placed instead."""
+    if version.state != VersionState.RECALLED:
+        return {"state": ""}
+    if version.replacement is None:
+        return {"state": "recalled"}
+    instead = version.replacement.name
+    names = [package.repository.name, package.name, instead]
+    return {
+        "state": "recalled",
+        "instead": instead,
+        "instead_url": reverse("promotion:version", args=names),
+    }
 
 
 def _first_steps(request: PageRequest, has_environments: bool) -> dict[str, str]:
@@ -148,6 +164,10 @@ def inbox(request: PageRequest) -> HttpResponse:
         "may_decide": may_decide,
         "may_request": rules.may(request.user, "promotion.request"),
         "waiting": [_case(promotion) for promotion in waiting],
+        "recalled": [
+            recalls.case(each, request.user)
+            for each in recalling.to_acknowledge(request.user)[:100]
+        ],
         "own": [_case(each) for each in own.filter(state__in=open_states)[:100]],
         "stuck": [
             _case(each)

@@ -13,6 +13,7 @@ from pipelines.web.paging import newest_first
 from promotion import policies, rules, targets
 from promotion.gates import Rules
 from promotion.models import Environment, Placement, Promotion
+from promotion.web import recalls
 from promotion.web.forms import MomentForm
 
 
@@ -36,14 +37,20 @@ def environment(request: PageRequest, environment: str) -> HttpResponse:
     found = find_environment(environment)
     policy = policies.current_policy(found)
     form = MomentForm(request.GET or None)
-    as_of: datetime | None = form.cleaned_data["as_of"] if form.is_valid() else None
+    asked: dict[str, datetime | None] = form.cleaned_data if form.is_valid() else {}
+    known_at = asked.get("known_at")
+    as_of = asked.get("as_of") or known_at
     there = Placement.objects.filter(environment=found).with_names()
-    there = there.at(as_of) if as_of else there.current()
+    if as_of and known_at:
+        there = there.at_as_known(as_of, known_at)
+    else:
+        there = there.at(as_of) if as_of else there.current()
     placements = list(
         there.select_related("promotion__requested_by").order_by(
             "package__repository__name", "package__name"
         )[:500]
     )
+    may_request = rules.may(request.user, "promotion.request")
     history = Placement.objects.filter(environment=found).with_names()
     context: dict[str, Any] = {
         "environment": found,
@@ -54,10 +61,14 @@ def environment(request: PageRequest, environment: str) -> HttpResponse:
         "revisions": found.policy_revisions.select_related("created_by")[:20],
         "form": form,
         "as_of": as_of,
+        "known_at": known_at,
         "placements": placements,
         "history": newest_first(request, history, size=20),
         "pending": Promotion.objects.open().filter(environment=found).with_names()[:20],
-        "may_request": rules.may(request.user, "promotion.request"),
+        "recalled": []
+        if as_of
+        else recalls.still_there(found, placements, may_request=may_request),
+        "may_request": may_request,
         "may_manage": rules.may(request.user, "environment.manage"),
     }
     status = 422 if form.errors else 200

@@ -282,15 +282,23 @@ class NewEnvironmentForm(PolicyForm):
     field_order = ("name", "rank", "description")
 
 
+class MomentField(forms.DateTimeField):
+    def __init__(self, label: str) -> None:
+        super().__init__(
+            label=label,
+            required=False,
+            widget=forms.DateTimeInput(
+                attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"
+            ),
+            input_formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"],
+        )
+
+
 class MomentForm(forms.Form):
-    as_of = forms.DateTimeField(
-        label="As of (UTC)",
-        required=False,
-        widget=forms.DateTimeInput(
-            attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"
-        ),
-        input_formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"],
-    )
+    """Which moment is looked at, and what was known of it when."""
+
+    as_of = MomentField("As of (UTC)")
+    known_at = MomentField("as known at")
 
 
 class HistoryForm(forms.Form):

@@ -115,7 +115,9 @@ def package(request: PageRequest, repository: str, package: str) -> HttpResponse
         repository__name=repository,
         name=package,
     )
-    rows = found.versions.select_related("published_by", "bundle", "image_look")
+    rows = found.versions.select_related(
+        "package__repository", "published_by", "bundle", "image_look", "replacement"
+    )
     versions = rows.defer("bundle__recipe").prefetch_related(
         Prefetch(
             "placements",
@@ -126,7 +128,9 @@ def package(request: PageRequest, repository: str, package: str) -> HttpResponse
     placements = (
         Placement.objects.current()
         .filter(package=found)
-        .select_related("environment", "version", "promotion")
+        .select_related(
+            "environment", "version__package__repository", "version__replacement", "promotion"
+        )
         .order_by("environment__rank", "environment__name")
     )
     resolve = reverse("api:package-resolve", args=[found.repository.name, found.name])

@@ -13,7 +13,9 @@ from promotion.models import Selection
 @page("GET")
 def selection(request: PageRequest, selection_id: int) -> HttpResponse:
     found = one(
-        Selection.objects.select_related("by", "environment", "version__package__repository"),
+        Selection.objects.select_related(
+            "by", "environment", "version__package__repository", "version__replacement"
+        ),
         f"There is no selection {selection_id}.",
         pk=selection_id,
     )

@@ -108,7 +108,20 @@ def _version_recalled(data: Data) -> Sentence:
     if data.get("replacement"):
         instead = {**data, "version": data["replacement"]}
         parts += [Part("in favour of"), _version(instead)]
+    if affected := data.get("affected"):
+        people = "1 owner" if len(affected) == 1 else f"{len(affected)} owners"
+        parts.append(Part(f", which concerns {people}"))
     return Sentence("recalled", tuple(parts), data.get("reason", ""))
+
+
+def _recall_reached(data: Data) -> Sentence:
+    return Sentence("recalled", (Part("downloaded"), _version(data), Part("after its recall")))
+
+
+def _recall_acknowledged(data: Data) -> Sentence:
+    parts = [Part("acknowledged the recall of"), _version(data)]
+    parts += [Part("for"), Part(data["owner"], mono=True)]
+    return Sentence("info", tuple(parts), data.get("note", ""))
 
 
 def _evidence_added(data: Data) -> Sentence:
@@ -217,6 +230,8 @@ WRITERS: Mapping[str, Callable[[Data], Sentence]] = {
     "version.published": _version_published,
     "version.recalled": _version_recalled,
     "version.pruned": _version_pruned,
+    "recall.reached": _recall_reached,
+    "recall.acknowledged": _recall_acknowledged,
     "evidence.added": _evidence_added,
     "environment.created": _environment_created,
     "environment.target_set": _target_set,

@@ -14,6 +14,7 @@ from promotion.web import (
     policies,
     promotions,
     publishing,
+    recalls,
     registries,
     repositories,
     retention,
@@ -45,6 +46,11 @@ urlpatterns = [
     path(f"{VERSION}/files/<path:path>", files.version_file, name="version_file"),
     path(f"{VERSION}/look/", versions.look, name="version_look"),
     path(f"{VERSION}/recall/", versions.recall, name="version_recall"),
+    path(
+        f"{VERSION}/affected/<int:affected_id>/acknowledge/",
+        recalls.acknowledge,
+        name="recall_acknowledge",
+    ),
     path("artifacts/<int:artifact_id>/publish/", publishing.publish, name="publish"),
     path("selections/<int:selection_id>/", selections.selection, name="selection"),
     # Environments and their policies

@@ -7,9 +7,9 @@ from django.http import HttpResponse
 from pipelines.errors import SluiceError
 from pipelines.web.doors import PageRequest, done, one, page, require_confirmed, shown
 from pipelines.web.files import files_shown
-from promotion import images, publishing, rules
+from promotion import images, recalling, rules
 from promotion.models import Environment, Placement, Promotion, Version, VersionState
-from promotion.web import files, shapes
+from promotion.web import files, recalls, shapes
 from promotion.web.forms import RecallForm
 
 
@@ -37,7 +37,7 @@ def recall(request: PageRequest, repository: str, package: str, version: str) ->
     if form.is_valid():
         try:
             require_confirmed(request)
-            publishing.recall(
+            recalling.recall(
                 found,
                 by=request.user,
                 reason=form.cleaned_data["reason"],
@@ -103,6 +103,7 @@ def _shown_version(
         "selections": version.selections.select_related("by", "environment")[:50],
         "may_request": is_published and has_bytes and rules.may(request.user, "promotion.request"),
         "environments": Environment.objects.all(),
+        "concerned": None if is_published else recalls.concerned(version, request.user),
         "image": shapes.image(version) if version.image else None,
         "may_look": rules.may(request.user, "image.look"),
         "may_recall": may_recall,

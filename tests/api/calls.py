@@ -235,6 +235,15 @@ CALLS = [
         instead={"repository": "images", "package": "web"},
     ),
     Call("POST", VERSION + "recall/", 200, MANAGERS | {"admin"}, {"reason": "It loses data."}),
+    Call("GET", VERSION + "affected/", 200, instead={"version": "recalled"}),
+    Call(
+        "POST",
+        VERSION + "affected/{affected}/acknowledge/",
+        200,
+        WRITERS | {"admin"},
+        {"note": "It is rolled back."},
+        instead={"version": "recalled"},
+    ),
     # Selections
     Call(
         "POST",

@@ -13,8 +13,8 @@ from pytest_django.plugin import DjangoDbBlocker
 from accounts.models import User
 from pipelines import artifacts, blobs, connections, hooks, receiving, runners, runs
 from pipelines.models import Artifact, ExecutionState, Run, ServiceConnection, Upload
-from promotion import publishing, registries, selection
-from promotion.models import Promotion, PromotionState, Selection, Version
+from promotion import publishing, recalling, registries, selection
+from promotion.models import Affected, Promotion, PromotionState, Selection, Version
 from tests.accounts.authenticator import Authenticator
 from tests.api.caller import Api, token_for
 from tests.cast import Site, external_run, make_pipeline, make_site, work_off
@@ -86,6 +86,7 @@ class Things:
     requested: Promotion
     failed: Promotion
     selection: Selection
+    affected: Affected
 
     @property
     def names(self) -> dict[str, object]:
@@ -114,6 +115,8 @@ class Things:
             "promotion": self.requested.pk,
             "failed": self.failed.pk,
             "selection": self.selection.pk,
+            "recalled": self.recalled.name,
+            "affected": self.affected.pk,
             "plan_digest": self.requested.plan_digest,
             "gated_pipeline": "gated",
             "hooked_pipeline": "hooked",
@@ -134,7 +137,8 @@ def make_things() -> Things:
         version, by=cast.ada, predicate_type="scan", result="passed", payload={"found": 0}
     )
     recalled = site.publish("0.9.0")
-    publishing.recall(recalled, by=cast.ben, reason="It loses data.", replacement=version)
+    recalling.note_download(recalled, by=cast.ada.pk)
+    recalling.recall(recalled, by=cast.ben, reason="It loses data.", replacement=version)
     second = site.publish("1.0.1")
     for placed in (version, second):
         site.promote(site.staging, placed)
@@ -178,6 +182,7 @@ def make_things() -> Things:
         whole=whole,
         version=version,
         recalled=recalled,
+        affected=Affected.objects.get(owner=cast.ada),
         requested=requested,
         failed=failed,
         selection=selection.select(

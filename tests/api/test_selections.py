@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from pipelines.canonical import canonical
-from promotion import publishing, signing
+from promotion import recalling, signing
 from promotion.models import Selection
 from tests.api.caller import Api
 from tests.api.conftest import People, Things
@@ -53,7 +53,7 @@ def test_a_replay_is_the_same_answer_for_ever(people: People, things: Things) ->
     path = f"selections/{first.json['id']}/"
     assert people.production.get(path).content == first.content
     things.site.promote(things.site.staging, things.site.publish("3.0.0"))
-    picked = publishing.recall(
+    picked = recalling.recall(
         Selection.objects.get(pk=first.json["id"]).version,
         by=things.site.cast.ben,
         reason="It loses data.",

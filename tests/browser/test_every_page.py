@@ -19,7 +19,7 @@ from pipelines import artifacts, connections, definitions, receiving, runs
 from pipelines.logs import LogWriter
 from pipelines.models import Artifact, ExecutionState, Job, MachineResult, Runner, Trigger
 from pipelines.web import urls as pipelines_urls
-from promotion import images, policies, promoting, publishing, retention, selection
+from promotion import images, policies, promoting, publishing, recalling, retention, selection
 from promotion.keeping import Rules
 from promotion.models import Promotion
 from promotion.web import urls as promotion_urls
@@ -134,7 +134,12 @@ class Shop:
             two, by=cast.ada, predicate_type="tests", result="passed", payload={"passed": 7}
         )
         bad = site.publish("0.9.0")
-        publishing.recall(bad, by=cast.ben, reason="It loses data.", replacement=one)
+        for user in (self.everybody, cast.ada, cast.production):
+            recalling.note_download(bad, by=user.pk)
+        recalling.recall(bad, by=cast.ben, reason="It loses data.", replacement=one)
+        known = bad.affected.get(owner=cast.ada)
+        recalling.acknowledge(known, by=cast.ben, note="She knows.")
+        self._leave_a_recalled_version_placed()
         self._add_image()
         self.pruned = self._pruned()
         self.waiting = site.request(site.staging, site.publish("2.0.0"))
@@ -164,6 +169,12 @@ class Shop:
         writer = LogWriter(Job.objects.get(run=self.gated))
         writer.write(b"\x1b[31mred\x1b[0m <b>not bold</b>\n" * 40)
         writer.flush()
+
+    def _leave_a_recalled_version_placed(self) -> None:
+        site = self.site
+        bad, good = (site.publish(name, package="lib") for name in ("0.1.0", "0.1.1"))
+        site.promote(site.staging, bad)
+        recalling.recall(bad, by=site.cast.ben, reason="It leaks.", replacement=good)
 
     def _add_image(self) -> None:
         """An image whose tag has moved since it was published."""
@@ -318,6 +329,10 @@ class Shop:
             "a pruned version": reverse("promotion:version", args=["tools", "tool", "1.0.0"]),
             "a pruned artifact": reverse("pipelines:artifact", args=[self.pruned.pk]),
             "a package with a pruned version": reverse("promotion:package", args=["tools", "tool"]),
+            "an environment that has a recalled version": reverse(
+                "promotion:environment", args=["staging"]
+            ),
+            "a package with a recalled version": reverse("promotion:package", args=["apps", "lib"]),
             "a recalled version": reverse("promotion:version", args=[*app, "0.9.0"]),
             "a job that deploys": reverse("pipelines:job", args=self._deploys),
             "a running run": reverse("pipelines:run", args=["app", self._queued]),
@@ -395,7 +410,7 @@ def test_whoever_may_do_nothing_is_told_so_on_a_page(shop: Shop, windows: Window
 def test_nothing_that_somebody_wrote_becomes_part_of_a_page(shop: Shop, windows: Windows) -> None:
     site: Site = shop.site
     evil = "<img src=x onerror=alert(1)><script>alert(2)</script>\x1b[31m{{ 7 }}"
-    publishing.recall(site.publish("6.6.6"), by=site.cast.ben, reason=evil)
+    recalling.recall(site.publish("6.6.6"), by=site.cast.ben, reason=evil)
     promotion = Promotion.objects.get(pk=shop.waiting.pk)
     promoting.reject(promotion, by=site.cast.ben, plan=promotion.plan_digest, comment=evil)
     runs.report(site.pipeline, by=site.cast.ada, comment=evil.replace("\x1b", ""))

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines import isolation, runs
 from pipelines.models import ExecutionState, Run
-from promotion import publishing
+from promotion import recalling
 from promotion.errors import NotPromoted, Recalled
 from tests.cast import Site, work_off
 from tests.pipelines.test_isolation import owners
@@ -194,7 +194,7 @@ def taken(site: Site, **source: Any) -> Run:
 def test_a_recalled_version_is_not_taken_again(site: Site) -> None:
     version = site.publish("1.0.0")
     run = taken(site, version="1.0.0")
-    publishing.recall(version, by=site.cast.ben, reason="It loses data.")
+    recalling.recall(version, by=site.cast.ben, reason="It loses data.")
     refused(Recalled, lambda: runs.start_again(run, by=site.cast.ada))
     refused(Recalled, lambda: runs.retry(run, by=site.cast.ada))
 

@@ -10,7 +10,7 @@ from django.conf import settings
 from pipelines import runs, sources
 from pipelines.errors import Invalid, NotFound
 from pipelines.models import ExecutionState, Pipeline, Run
-from promotion import publishing, selection
+from promotion import recalling, selection
 from promotion.errors import NoEligibleVersion, NotPromoted, Recalled
 from promotion.models import Selection
 from tests.cast import Site, external_run, make_artifact, make_pipeline, work_off
@@ -152,7 +152,7 @@ def test_the_environment_binds_whatever_the_caller_names(site: Site) -> None:
     refused(NotPromoted, lambda: deploy(site, pipeline, version="1.1.0"))
     refused(NotFound, lambda: deploy(site, pipeline, version="9"))
     site.promote(site.staging, new)
-    publishing.recall(new, by=site.cast.ben, reason="It loses data.")
+    recalling.recall(new, by=site.cast.ben, reason="It loses data.")
     refused(Recalled, lambda: deploy(site, pipeline))
 
 

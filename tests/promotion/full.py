@@ -15,6 +15,7 @@ from promotion import (
     policies,
     promoting,
     publishing,
+    recalling,
     retention,
     second_factor,
     selection,
@@ -56,7 +57,11 @@ def fill(site: Site) -> Site:
     package = one.package
     selection.select(package, Query(environment="production"), by=cast.production, consumer="x")
     selection.select(package, Query(range="^1"), by=cast.production)
-    publishing.recall(two, by=cast.cleo, reason="It loses data.", replacement=one)
+    recalling.note_download(two, by=cast.production.pk)
+    recalling.recall(two, by=cast.cleo, reason="It loses data.", replacement=one)
+    recalling.note_download(two, by=cast.dora.pk)
+    (listed,) = recalling.to_acknowledge(cast.ada)
+    recalling.acknowledge(listed, by=cast.ada, note="It is rolled back.")
     _prune(site)
     _unhappy_ends(site, three)
     environments.set_target(site.production, by=cast.admin, registry="registry.example.com/live")

@@ -13,7 +13,7 @@ from accounts.models import Role, User
 from pipelines import blobs
 from pipelines.errors import NotFound
 from pipelines.models import Blob
-from promotion import gathering, policies, promoting, publishing, sweeping
+from promotion import gathering, policies, promoting, recalling, sweeping
 from promotion.errors import AlreadyPlaced, GateClosed
 from promotion.ledger.verify import Verification
 from promotion.models import (
@@ -148,7 +148,7 @@ def test_two_items_are_placed_together(site: Site) -> None:
 def test_an_item_that_was_recalled_stops_the_other_too(site: Site, bad: str) -> None:
     both = {name: site.publish("1.0.0", package=name) for name in ("api", "web")}
     promotion = approved(site, *both.values())
-    publishing.recall(both[bad], by=site.cast.cleo, reason="It loses data.")
+    recalling.recall(both[bad], by=site.cast.cleo, reason="It loses data.")
     execute(promotion)
     assert promotion.state == P.FAILED
     assert f"apps/{bad} 1.0.0 was recalled" in promotion.reason
@@ -186,7 +186,7 @@ def test_a_version_recalled_after_the_approval_is_not_placed(site: Site) -> None
     old, bad = site.publish("1.0.0"), site.publish("1.1.0")
     site.promote(site.staging, old)
     promotion = approved(site, bad)
-    publishing.recall(bad, by=site.cast.ben, reason="It loses data.")
+    recalling.recall(bad, by=site.cast.ben, reason="It loses data.")
     before = placements()
     execute(promotion)
     assert promotion.state == P.FAILED
@@ -373,7 +373,7 @@ def test_a_rollback_places_the_version_before(site: Site, history: dict[str, Ver
 
 
 def test_a_rollback_passes_over_recalled_versions(site: Site, history: dict[str, Version]) -> None:
-    publishing.recall(history["1.1.0"], by=site.cast.ben, reason="It loses data.")
+    recalling.recall(history["1.1.0"], by=site.cast.ben, reason="It loses data.")
     assert target(roll_back(site)) == "1.0.0"
 
 
@@ -388,7 +388,7 @@ def test_a_rollback_leads_only_to_what_was_there_and_may_be_used(
     refused(NotFound, lambda: roll_back(site, to=never))
     refused(NotFound, lambda: roll_back(site, to=history["1.2.0"]))
     for name in ("1.0.0", "1.1.0"):
-        publishing.recall(history[name], by=site.cast.ben, reason="It loses data.")
+        recalling.recall(history[name], by=site.cast.ben, reason="It loses data.")
         refused(NotFound, lambda: roll_back(site, to=history["1.0.0"]))
     refused(NotFound, lambda: roll_back(site))
 

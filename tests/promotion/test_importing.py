@@ -12,7 +12,7 @@ import pytest
 from pipelines import artifacts, blobs, runs
 from pipelines.errors import Conflict, Invalid
 from pipelines.models import Artifact, Blob, ExecutionState, Pipeline, Run
-from promotion import importing, publishing, retention, trees, uploads
+from promotion import importing, publishing, recalling, retention, trees, uploads
 from promotion.incoming import Incoming, IncomingFile
 from promotion.keeping import Rules
 from promotion.models import Version
@@ -125,7 +125,7 @@ def test_a_missing_file_and_another_mode_are_conflicts(site: Site, tree: Path) -
 
 def test_a_recalled_version_does_not_come_back(site: Site, tree: Path) -> None:
     import_packages(tree)
-    publishing.recall(Version.objects.get(name="1.9.0"), by=site.cast.ben, reason="broken")
+    recalling.recall(Version.objects.get(name="1.9.0"), by=site.cast.ben, reason="broken")
     with nothing_changes():
         status, said = import_packages(tree)
     assert status == 1

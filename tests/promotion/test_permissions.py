@@ -14,6 +14,7 @@ from promotion import (
     policies,
     promoting,
     publishing,
+    recalling,
     registries,
     retention,
     rules,
@@ -21,7 +22,7 @@ from promotion import (
 )
 from promotion.errors import SelfApproval
 from promotion.keeping import Rules
-from promotion.models import Package, PromotionState
+from promotion.models import Affected, Package, PromotionState
 from tests.cast import ROLES, Site, make_artifact
 from tests.world import nothing_changes, refused, world
 
@@ -48,7 +49,29 @@ def _publish(site: Site) -> Act:
 
 def _recall(site: Site) -> Act:
     version = site.publish("1.0.0")
-    return lambda by: publishing.recall(version, by=by, reason="It loses data.")
+    return lambda by: recalling.recall(version, by=by, reason="It loses data.")
+
+
+def _acknowledge_own(site: Site) -> Act:
+    """Everybody has fetched what is recalled."""
+    version = site.publish("1.0.0")
+    for user in site.cast.everyone().values():
+        recalling.note_download(version, by=user.pk)
+    recalling.recall(version, by=site.cast.ben, reason="It loses data.")
+
+    def act(by: User) -> None:
+        own = Affected.objects.filter(owner=by).first() or Affected(version=version, owner=by)
+        recalling.acknowledge(own, by=by)
+
+    return act
+
+
+def _acknowledge_for_mallory(site: Site) -> Act:
+    version = site.publish("1.0.0")
+    recalling.note_download(version, by=site.cast.mallory.pk)
+    recalling.recall(version, by=site.cast.ben, reason="It loses data.")
+    listed = Affected.objects.get()
+    return lambda by: recalling.acknowledge(listed, by=by)
 
 
 def _add_evidence(site: Site) -> Act:
@@ -168,6 +191,10 @@ MATRIX = {
     "change the registry that admin set": Row("repository.bind", MANAGERS | {"admin"}, _rebind),
     "publish": Row("version.publish", WRITERS, _publish),
     "recall": Row("version.recall", MANAGERS | {"admin"}, _recall),
+    "acknowledge a recall": Row("recall.acknowledge", set(ROLES) - {"mallory"}, _acknowledge_own),
+    "acknowledge a recall for mallory": Row(
+        "recall.acknowledge_for_another", MANAGERS | {"admin"}, _acknowledge_for_mallory
+    ),
     "add evidence": Row("evidence.add", WRITERS, _add_evidence),
     "create an environment": Row("environment.manage", {"admin"}, _create_environment),
     "set a policy": Row("environment.manage", {"admin"}, _set_policy),

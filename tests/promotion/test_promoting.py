@@ -9,7 +9,7 @@ import pytest
 from accounts.models import Role, User
 from pipelines.canonical import canonical, digest
 from pipelines.errors import AlreadyDecided, Forbidden, Invalid
-from promotion import plans, policies, promoting, publishing, sweeping
+from promotion import plans, policies, promoting, publishing, recalling, sweeping
 from promotion.errors import (
     AlreadyPlaced,
     GateClosed,
@@ -144,7 +144,7 @@ def test_what_is_placed_already_is_not_requested_again(site: Site) -> None:
 
 def test_a_recalled_version_is_not_requested(site: Site) -> None:
     bad, good = site.publish("1.0.0"), site.publish("1.0.1")
-    publishing.recall(bad, by=site.cast.ben, reason="It loses data.", replacement=good)
+    recalling.recall(bad, by=site.cast.ben, reason="It loses data.", replacement=good)
     refusal = refused(Recalled, lambda: site.request(site.staging, bad))
     assert refusal.extra == {"replacement": "1.0.1"}
     assert "It loses data." in refusal.detail

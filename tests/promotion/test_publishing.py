@@ -12,7 +12,7 @@ from pipelines import artifacts, blobs, runs
 from pipelines.canonical import ManifestFile, canonical, digest, files_manifest, image_manifest
 from pipelines.errors import Invalid, NameTaken, NotFound, UnresolvedReference, WrongState
 from pipelines.models import Artifact, ExecutionState
-from promotion import publishing
+from promotion import publishing, recalling
 from promotion.errors import NotValidated, VersionExists
 from promotion.models import LedgerEntry, Package, Repository, Version
 from tests.cast import Site, external_run, make_artifact
@@ -77,7 +77,7 @@ def test_other_bytes_under_a_name_that_exists_are_refused(
 
 def test_the_name_of_a_recalled_version_is_never_used_again(site: Site) -> None:
     artifact = artifact_of(site)
-    publishing.recall(publish(site, artifact), by=site.cast.ben, reason="It loses data.")
+    recalling.recall(publish(site, artifact), by=site.cast.ben, reason="It loses data.")
     refusal = refused(VersionExists, lambda: publish(site, artifact))
     assert "was recalled" in refusal.detail
     other = artifact_of(site)
@@ -240,7 +240,7 @@ def test_canonical_json_does_not_depend_on_the_order_of_keys(value: dict[str, in
 # ---- Recall and evidence -------------------------------------------------------------------------
 def test_a_recall_says_why_and_what_to_take_instead(site: Site) -> None:
     bad, good = publish(site, artifact_of(site)), publish(site, artifact_of(site), "1.0.1")
-    publishing.recall(bad, by=site.cast.ben, reason=" It loses data. ", replacement=good)
+    recalling.recall(bad, by=site.cast.ben, reason=" It loses data. ", replacement=good)
     bad.refresh_from_db()
     assert (bad.recall_reason, bad.replacement) == ("It loses data.", good)
     body = json.loads(bytes(LedgerEntry.objects.latest("sequence").body))
@@ -251,10 +251,10 @@ def test_a_recall_says_why_and_what_to_take_instead(site: Site) -> None:
 def test_a_recall_needs_a_reason_and_a_replacement_that_can_replace(site: Site) -> None:
     bad, other = publish(site, artifact_of(site)), publish(site, artifact_of(site), package="web")
     gone = publish(site, artifact_of(site), "0.9.0")
-    publishing.recall(gone, by=site.cast.ben, reason="It is old.")
+    recalling.recall(gone, by=site.cast.ben, reason="It is old.")
 
     def recall(reason: str, replacement: Version | None) -> Version:
-        return publishing.recall(bad, by=site.cast.ben, reason=reason, replacement=replacement)
+        return recalling.recall(bad, by=site.cast.ben, reason=reason, replacement=replacement)
 
     refused(Invalid, lambda: recall(" ", None))
     refused(Invalid, lambda: recall("It is bad.", bad))

@@ -1,19 +1,23 @@
 """Two of everything at once, with real threads and real locks: one winner, and the rest refused."""
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 
 from accounts.models import Role, User
 from pipelines import runs
 from pipelines.errors import AlreadyDecided, SluiceError, WrongState
-from promotion import policies, promoting, publishing, selection, sweeping
-from promotion.errors import PlanChanged, VersionExists
+from promotion import policies, promoting, publishing, recalling, selection, sweeping
+from promotion.errors import PlanChanged, Recalled, VersionExists
+from promotion.intervals import NO_TWO_PLACEMENTS
 from promotion.ledger.verify import Verification
 from promotion.models import (
+    Affected,
     Approval,
+    Download,
     Environment,
     LedgerEntry,
     LedgerHead,
@@ -224,7 +228,7 @@ def test_a_recall_and_an_execution_take_turns(site: Site, turn: int) -> None:
     version = site.publish("1.0.0")
     promotion = site.request(site.staging, version)
     promoting.approve(promotion, by=site.cast.ben, plan=promotion.plan_digest)
-    recall = partial(publishing.recall, version, by=site.cast.cleo, reason="It is bad.")
+    recall = partial(recalling.recall, version, by=site.cast.cleo, reason="It is bad.")
     answers = outcomes([recall, partial(promoting.execute, promotion.pk)])
     assert refusals(answers) == []
     order = [each for each in types("") if each in {"version.recalled", "promotion.completed"}]
@@ -236,6 +240,101 @@ def test_a_recall_and_an_execution_take_turns(site: Site, turn: int) -> None:
         assert fetch(promotion).state == P.FAILED
         assert Placement.objects.count() == 0
     assert_all_holds()
+
+
+# ---- Recalls -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("turn", range(4))
+def test_a_selection_comes_before_a_recall_and_is_listed_or_after_it_and_is_refused(
+    site: Site, turn: int
+) -> None:
+    version = site.publish("1.0.0")
+    query = selection.Query(version="1.0.0")
+    select = partial(selection.select, version.package, query, by=site.cast.production)
+    recall = partial(recalling.recall, version, by=site.cast.cleo, reason="It is bad.")
+    answers = outcomes([select, recall, select, partial(select, by=site.cast.ada)])
+    assert set(refusals(answers)) <= {Recalled}
+    picked = set(Selection.objects.values_list("by__username", flat=True))
+    assert {user.username for user in recalling.owners_of(version)} == picked
+    assert types("version.recalled") == ["version.recalled"]
+    assert_all_holds()
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_a_download_at_the_moment_of_a_recall_is_listed_once(site: Site, turn: int) -> None:
+    version = site.publish("1.0.0")
+    fetch_it = partial(recalling.note_download, version, by=site.cast.ada.pk)
+    recall = partial(
+        recalling.recall, Version.objects.get(), by=site.cast.cleo, reason="It is bad."
+    )
+    assert refusals(outcomes([fetch_it, recall, fetch_it])) == []
+    assert [user.username for user in recalling.owners_of(version)] == ["ada"]
+    assert Download.objects.count() == 1
+    assert_all_holds()
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_a_request_comes_before_a_recall_and_is_listed_or_after_it_and_is_refused(
+    site: Site, turn: int
+) -> None:
+    version = site.publish("1.0.0")
+    request = partial(site.request, site.staging, version)
+    recall = partial(recalling.recall, version, by=site.cast.cleo, reason="It is bad.")
+    answers = outcomes([request, recall])
+    assert set(refusals(answers)) <= {Recalled, WrongState}
+    requested = Promotion.objects.count()
+    assert recalling.owners_of(version).count() == requested
+    assert (Recalled in refusals(answers)) is (requested == 0)
+    assert_all_holds()
+
+
+def test_of_two_recalls_at_once_one_is_made_and_each_owner_listed_once(site: Site) -> None:
+    version = site.publish("1.0.0")
+    recalling.note_download(version, by=site.cast.dora.pk)
+    answers = outcomes(
+        [
+            partial(recalling.recall, Version.objects.get(), by=by, reason="It is bad.")
+            for by in (site.cast.ben, site.cast.cleo, site.cast.admin)
+        ]
+    )
+    assert refusals(answers) == [WrongState] * 2
+    assert Affected.objects.count() == 1
+    assert types("version.recalled") == ["version.recalled"]
+    assert_all_holds()
+
+
+def test_a_recall_acknowledged_by_several_at_once_is_acknowledged_by_one(site: Site) -> None:
+    version = site.publish("1.0.0")
+    recalling.note_download(version, by=site.cast.ada.pk)
+    recalling.recall(version, by=site.cast.cleo, reason="It is bad.")
+    people = (site.cast.ada, site.cast.ben, site.cast.cleo)
+    listed = Affected.objects.get()
+    answers = outcomes([partial(recalling.acknowledge, listed, by=by) for by in people])
+    assert refusals(answers) == [WrongState] * 2
+    assert types("recall.acknowledged") == ["recall.acknowledged"]
+    assert_all_holds()
+
+
+def test_two_placements_written_at_once_past_the_code_are_one(site: Site) -> None:
+    """In two transactions that see nothing of each other, and with no index on current ones to help
+    out: the intervals have ended."""
+    promotion = site.request(site.staging, site.publish("1.0.0"))
+    item = promotion.items.get()
+    begins = promotion.requested_at
+
+    def write(minutes: int) -> bool:
+        try:
+            Placement.objects.create(
+                package=item.package, environment=site.staging, version=item.version,
+                promotion=promotion, since=begins, recorded_at=begins,
+                until=begins + timedelta(minutes=minutes),
+            )  # fmt: skip
+        except IntegrityError as error:
+            assert NO_TWO_PLACEMENTS in str(error)
+            return False
+        return True
+
+    assert sorted(at_once([partial(write, number) for number in (1, 2, 3)])) == [False, False, True]
+    assert Placement.objects.count() == 1
 
 
 # ---- The ledger ----------------------------------------------------------------------------------

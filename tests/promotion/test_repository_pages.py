@@ -6,7 +6,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from promotion import publishing
+from promotion import publishing, recalling
 from promotion.models import Package, Version
 from tests.cast import Site
 
@@ -39,7 +39,7 @@ def test_the_versions_of_each_package_are_counted_and_recalled_ones_too(site: Si
         site.publish(name, package="first")
     site.publish("1.0.0", package="second")
     Package.objects.create(repository=site.repository, name="none", created_at=timezone.now())
-    publishing.recall(Version.objects.get(name="1.2.0"), by=site.cast.ben, reason="broken")
+    recalling.recall(Version.objects.get(name="1.2.0"), by=site.cast.ben, reason="broken")
     found = {
         each.name: (each.version_count, each.latest)
         for each in rows(site, "promotion:repository", "apps")

@@ -12,7 +12,7 @@ from django.utils import timezone
 from pipelines import blobs, collecting, forgetting, runs
 from pipelines.errors import BytesGone, PreconditionFailed
 from pipelines.models import Artifact, Blob, BlobState, ExecutionState, Run
-from promotion import promoting, publishing, retention, selection, usage
+from promotion import promoting, publishing, recalling, retention, selection, usage
 from promotion.errors import NoEligibleVersion, Pruned, VersionExists
 from promotion.keeping import Rules
 from promotion.models import LedgerEntry, Promotion, PromotionState, Repository, Version
@@ -104,7 +104,7 @@ def test_bytes_that_a_kept_version_shares_stay(site: Site) -> None:
 def test_each_package_keeps_its_own_newest_and_recalled_ones_do_not_count(site: Site) -> None:
     one, two, three = (site.publish(name) for name in ("1.0.0", "2.0.0", "3.0.0"))
     alone = site.publish("1.0.0", package="alone")
-    publishing.recall(three, by=site.cast.ben, reason="It is bad.")
+    recalling.recall(three, by=site.cast.ben, reason="It is bad.")
     assert keep_only_the_newest(site) == 2
     kept = set(Version.objects.with_bytes().values_list("pk", flat=True))
     assert kept == {two.pk, alone.pk}
@@ -216,7 +216,7 @@ def _download(site: Site, version: Version) -> object:
 
 def _recommend(site: Site, version: Version) -> object:
     bad = Version.objects.get(name="2.0.0")
-    return publishing.recall(bad, by=site.cast.ben, reason="It is bad.", replacement=version)
+    return recalling.recall(bad, by=site.cast.ben, reason="It is bad.", replacement=version)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_its_artifact_is_forgotten_and_cannot_be_published_under_another_name(si
 
 def test_a_pruned_version_can_still_be_recalled(site: Site) -> None:
     version = pruned_one(site)
-    publishing.recall(version, by=site.cast.ben, reason="It was bad all along.")
+    recalling.recall(version, by=site.cast.ben, reason="It was bad all along.")
     assert broken() == {}
 
 

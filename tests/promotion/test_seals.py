@@ -14,6 +14,7 @@ from pipelines.models import Artifact, Blob
 from pipelines.seals import Sealed
 from promotion.ledger.verify import SEALED
 from promotion.models import (
+    Affected,
     Placement,
     Promotion,
     PromotionState,
@@ -43,6 +44,7 @@ MAY_CHANGE: dict[Model, set[str]] = {
         "finished_at",
     },
     Placement: {"until"},
+    Affected: {"acknowledged_by", "acknowledged_at", "note"},
     Blob: {"state", "kept_at", "recipe"},
 }
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from pipelines.canonical import canonical, timestamp
 from pipelines.errors import Invalid, NotFound
-from promotion import publishing, selection, signing
+from promotion import publishing, recalling, selection, signing
 from promotion.errors import NoEligibleVersion, NotPromoted, Recalled
 from promotion.models import LedgerEntry, Package, Placement, Selection, Version
 from promotion.selection import Query
@@ -101,7 +101,7 @@ def test_nothing_asked_is_refused_rather_than_guessed(site: Site) -> None:
 def test_a_recalled_version_is_refused_whatever_way_it_is_asked_for(site: Site) -> None:
     bad, good = site.publish("1.0.0"), site.publish("1.0.1")
     site.promote(site.staging, bad)
-    publishing.recall(bad, by=site.cast.ben, reason="It loses data.", replacement=good)
+    recalling.recall(bad, by=site.cast.ben, reason="It loses data.", replacement=good)
     for query in ({"version": "1.0.0"}, {"environment": "staging"}):
         refusal = refused(Recalled, lambda q=query: select(site, **q))  # type: ignore[misc]
         assert refusal.extra == {"replacement": "1.0.1"}
@@ -112,7 +112,7 @@ def test_a_recalled_version_is_refused_whatever_way_it_is_asked_for(site: Site) 
 
 def test_a_recall_without_replacement_offers_none(site: Site) -> None:
     bad = site.publish("1.0.0")
-    publishing.recall(bad, by=site.cast.ben, reason="It loses data.")
+    recalling.recall(bad, by=site.cast.ben, reason="It loses data.")
     assert refused(Recalled, lambda: select(site, version="1.0.0")).extra == {"replacement": None}
 
 
@@ -166,7 +166,7 @@ def test_whatever_fell_is_told_with_its_reason(site: Site) -> None:
 
 @pytest.mark.usefixtures("many")
 def test_a_recalled_version_gives_way_to_the_next_in_the_range(site: Site) -> None:
-    publishing.recall(Version.objects.get(name="1.10.0"), by=site.cast.ben, reason="It is bad.")
+    recalling.recall(Version.objects.get(name="1.10.0"), by=site.cast.ben, reason="It is bad.")
     picked = select(site, range="^1.2")
     assert picked.version.name == "1.9.0"
     why = {e["version"]: e["why"] for e in selection.receipt(picked)["explanation"]["considered"]}
@@ -205,7 +205,7 @@ def test_a_receipt_replays_identically_whatever_comes_after(site: Site) -> None:
     picked = select(site, environment="staging")
     first = canonical(selection.receipt(picked))
     site.promote(site.staging, new)
-    publishing.recall(old, by=site.cast.ben, reason="It loses data.", replacement=new)
+    recalling.recall(old, by=site.cast.ben, reason="It loses data.", replacement=new)
     again = canonical(selection.receipt(Selection.objects.get(pk=picked.pk)))
     assert again == first
     assert select(site, environment="staging").version == new

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.errors import WrongState
 from pipelines.states import move
-from promotion import promoting, publishing
+from promotion import promoting, recalling
 from promotion.models import (
     Approval,
     LedgerEntry,
@@ -161,7 +161,7 @@ def test_only_a_published_version_is_recalled(site: Site, state: V) -> None:
     Version.objects.filter(pk=version.pk).update(state=state)
 
     def recall() -> Version:
-        return publishing.recall(version, by=site.cast.ben, reason="It loses data.")
+        return recalling.recall(version, by=site.cast.ben, reason="It loses data.")
 
     if state == V.PUBLISHED:
         recalled = recall()
