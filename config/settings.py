@@ -237,6 +237,9 @@ MAX_UPLOAD_BYTES = env.integer("SLUICE_MAX_UPLOAD_BYTES", 20 * 1024**3, least=1)
 UPLOAD_PART_BYTES = env.integer(
     "SLUICE_UPLOAD_PART_BYTES", 16 * 1024**2, least=5 * 1024**2, most=1024**3
 )
+# How many uploads one person may have open, and how many bytes they may announce in all.
+OPEN_UPLOADS = env.integer("SLUICE_OPEN_UPLOADS", 20, least=1)
+OPEN_UPLOAD_BYTES = env.integer("SLUICE_OPEN_UPLOAD_BYTES", 100 * 1024**3, least=1)
 UPLOAD_LIFETIME = timedelta(hours=env.integer("SLUICE_UPLOAD_HOURS", 24, least=1, most=8_760))
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024**2
 LINK_LIFETIME = timedelta(hours=env.integer("SLUICE_LINK_HOURS", 24, least=1, most=87_600))
@@ -250,6 +253,8 @@ SIGNED_URLS = env.flag("SLUICE_SIGNED_URLS", default=False)
 
 # Networks inside which sources may lie nevertheless, like 10.1.0.0/16; empty: the internet only.
 ALLOWED_NETWORKS = env.networks("SLUICE_ALLOWED_NETWORKS")
+# How many bytes a second must move, a minute through, where something is fetched or sent.
+LEAST_PACE = env.integer("SLUICE_LEAST_PACE", 16 * 1024)
 # Folders below which a git source may name a repository on this machine.
 LOCAL_REPOSITORIES = tuple(
     Path(folder).resolve()

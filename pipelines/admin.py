@@ -15,6 +15,7 @@ from pipelines.models import (
     GateDecision,
     IdempotencyKey,
     Job,
+    Lease,
     LogChunk,
     Machine,
     MachineGroup,
@@ -26,6 +27,7 @@ from pipelines.models import (
     Runner,
     ServiceConnection,
     Step,
+    Trial,
     Upload,
     UploadFile,
     UploadPart,
@@ -229,3 +231,17 @@ class MachineResultAdmin(ReadOnlyAdmin[MachineResult]):
     list_filter = ("state",)
     list_select_related = ("job__run__pipeline",)
     search_fields = ("job__run__pipeline__slug", "machine", "host", "error")
+
+
+@admin.register(Lease)
+class LeaseAdmin(ReadOnlyAdmin[Lease]):
+    list_display = ("name", "until")
+    search_fields = ("name",)
+
+
+@admin.register(Trial)
+class TrialAdmin(ReadOnlyAdmin[Trial]):
+    list_display = ("about", "place", "worked", "by", "at")
+    list_filter = ("worked",)
+    list_select_related = ("by",)
+    search_fields = ("about", "place", "said")

@@ -35,7 +35,9 @@ from pipelines.models import (
 from pipelines.models.artifact import ArtifactType
 from pipelines.registry import Credentials
 
-MAX_PATH_BYTES = 255
+#: What a file system takes as one name; and the whole path, which is a column's and an address's.
+MAX_NAME_BYTES = 255
+MAX_PATH_BYTES = 1024
 MAX_FILES = 10_000
 # Invisible characters with which a name is made to look like another.
 BIDI = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -67,15 +69,22 @@ class NamedBlob:
 
 
 # ---- Store -------------------------------------------------------------------------------------
+def _bytes_of(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
 def check_path(path: str) -> str:
     """A relative path with forward slashes, or InvalidFilename saying what is wrong with it."""
     wrong = None
     parts = path.split("/")
-    length = len(path.encode("utf-8", "surrogatepass"))
+    length = len(_bytes_of(path))
+    longest = max(len(_bytes_of(part)) for part in parts)
     if not path:
         wrong = "is empty"
     elif length > MAX_PATH_BYTES:
         wrong = f"has {length} bytes with its folders, and may have {MAX_PATH_BYTES}"
+    elif longest > MAX_NAME_BYTES:
+        wrong = f"has a name of {longest} bytes in it, and one may have {MAX_NAME_BYTES}"
     elif re.search(r"[\x00-\x1f\x7f\\]", path):
         wrong = "has a control character or a backslash"
     elif any(part in {"", ".", ".."} for part in parts):

@@ -16,7 +16,12 @@ from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
 from django.core.files import File
-from django.core.files.storage import InvalidStorageError, Storage, storages
+from django.core.files.storage import (
+    FileSystemStorage,
+    InvalidStorageError,
+    Storage,
+    storages,
+)
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -98,12 +103,14 @@ def keep(staged: Staged) -> Blob:
 
 def _store(blob: Blob, staged: Staged) -> None:
     """Put the staged bytes into each storage that does not have them wholly."""
-    for storage in stores():
+    for nth, storage in enumerate(stores()):
         size = _size_in(storage, blob)
         if size == blob.size:
             continue
         with storage_faults(), staged.path.open("rb") as content:
-            file = StagedFile(content, staged.path)
+            # Linked in two folders it would be one file, and its damage the damage of both.
+            linked = nth == 0 or not isinstance(storage, FileSystemStorage)
+            file = StagedFile(content, staged.path) if linked else File(content, blob.sha256)
             if size is None:
                 storage.save(blob.storage_name, file)
             else:
@@ -409,17 +416,17 @@ def fault_in(storage: Storage, blob: Blob, *, scrub: bool = False) -> str:
     return ""
 
 
-def repair(blob: Blob, storage: Storage) -> bool:
+def repair(blob: Blob, storage: Storage, *, meanwhile: Callable[[], None] = lambda: None) -> bool:
     """Put the blob's bytes right in `storage`, out of another that has them; whether that was.
 
     They are read wholly and compared before anything is written.
     """
     for other in stores():
-        if other is storage or not reads_true_in(blob, other):
+        if other is storage or not reads_true_in(blob, other, meanwhile=meanwhile):
             continue
         with other.open(blob.storage_name, "rb") as stream:
-            cast(Any, storage).replace(blob.storage_name, _Verified(stream, blob, lambda: None))
-        return reads_true_in(blob, storage)
+            cast(Any, storage).replace(blob.storage_name, _Verified(stream, blob, meanwhile))
+        return reads_true_in(blob, storage, meanwhile=meanwhile)
     return False
 
 

@@ -99,6 +99,8 @@ def _answer(request: Any, event_name: str = "", **_: Any) -> AWSResponse:
                 body=body,
                 silence=READ_SECONDS,
                 seconds=seconds,
+                # The blanks that are sent while a server is at work are few.
+                is_paced=is_streamed,
             )
         )
     except Unreachable as error:

@@ -153,6 +153,13 @@ class TooManyRuns(Conflict):
     title = "As many runs are at work as the pipeline allows"
 
 
+class TooManyUploads(Conflict):
+    """`open` lists the caller's open uploads, each with its pipeline, run and number."""
+
+    code = "too_many_uploads"
+    title = "As much is being uploaded as one person may"
+
+
 class AlreadyDecided(Conflict):
     code = "already_decided"
     title = "You have decided on this already"

@@ -9,7 +9,8 @@ A host is looked up once, through pipelines/destinations.py, and the connection 
 address: a name that leads elsewhere a moment later changes nothing. TLS still asks for and checks
 the host's name. Redirects are answers like any other and never followed. Time, size and headers
 are bounded however the other side dribbles; what is streamed is bounded by how long nothing may
-move, and by a generous time for the whole. Proxies, netrc files and cookies are not looked at.
+move, by a least pace, and by a generous time for the whole. Proxies, netrc files and cookies are
+not looked at.
 
 It stands on httpcore, the part below httpx, because only there can the address be chosen apart
 from the name, and every single read be held to one deadline for the whole call.
@@ -28,6 +29,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import httpcore
+from django.conf import settings
 
 from pipelines import destinations
 from pipelines.errors import BadRequest, Unreachable
@@ -37,6 +39,9 @@ SECONDS = 30.0
 # A stream of gigabytes takes its time; it is over when nothing moves any more, or after this.
 STREAM_SECONDS = 6 * 3600.0
 WRITE = 64 * 1024
+#: In each so many seconds of waiting for the other side as many bytes must move as settings say
+#: (SLUICE_LEAST_PACE). Longer than any call may be silent, so that no single wait is taken for it.
+PACE_WINDOW = 60.0
 URL = re.compile(r"^https?://[\x21-\x7e]{1,4000}\Z", re.I)
 PORTS = {"http": 80, "https": 443}
 
@@ -120,11 +125,13 @@ def open(
     length: int | None = None,
     seconds: float = STREAM_SECONDS,
     silence: float = SECONDS,
+    is_paced: bool = True,
 ) -> "Iterator[Streamed]":
     """Call `url`, sending `body` piece by piece, and answer as soon as the answer's head is there.
 
     `length` is how many bytes an iterable body gives; without it the body is sent in chunks. The
-    call ends when nothing moved for `silence` seconds, and after `seconds` in all. Raises what
+    call ends when nothing moved for `silence` seconds, when what moves is less than the least pace
+    for a minute (unless it is not `is_paced`), and after `seconds` in all. Raises what
     `request` raises, and whatever the body's own iterator raised.
     """
     given = {name.lower(): value for name, value in (headers or {}).items()}
@@ -139,9 +146,10 @@ def open(
     host = _shown(parts) + ("" if port == PORTS[parts.scheme] else f":{port}")
     sent = {"host": host, "user-agent": "Sluice", "accept-encoding": "identity", **given}
     sent |= _framing(method, body, length)
-    clock = _Clock(time.monotonic() + seconds, seconds, silence)
+    whom = f"{host} ({address})"
+    clock = _Clock(time.monotonic() + seconds, seconds, silence, _Pace(whom if is_paced else ""))
     pieces = _Pieces(body)
-    call = _Call(f"{host} ({address})", clock, pieces)
+    call = _Call(whom, clock, pieces)
     context = _tls() if parts.scheme == "https" else None
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     with ExitStack() as stack:
@@ -324,13 +332,39 @@ def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+class _Pace:
+    """How fast bytes move, by the time that the other side is waited for: what is done with them
+    meanwhile is none of its faults. Of nobody in particular (`whom` empty) no pace is asked."""
+
+    def __init__(self, whom: str) -> None:
+        self._whom = whom
+        self._moved = 0
+        self._waited = 0.0
+
+    def note(self, moved: int, since: float) -> None:
+        """So many bytes moved in the wait that began at `since`. Raises Unreachable once they have
+        been too few for too long."""
+        self._moved += moved
+        self._waited += time.monotonic() - since
+        if self._waited < PACE_WINDOW:
+            return
+        if self._whom and self._moved < settings.LEAST_PACE * self._waited:
+            raise Unreachable(
+                f"{self._whom} moved {self._moved} bytes in {self._waited:.0f} s, which is less "
+                f"than {settings.LEAST_PACE} a second (SLUICE_LEAST_PACE). Try again when it or "
+                "the way there is well."
+            )
+        self._moved, self._waited = 0, 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class _Clock:
-    """How long a call may go on, and how long the other side may be silent in it."""
+    """How long a call may go on, and how long and how slow the other side may be in it."""
 
     deadline: float
     seconds: float
     silence: float
+    pace: _Pace
 
     def left(self) -> float:
         """The seconds that the next wait may take."""
@@ -375,11 +409,17 @@ class _Timed(httpcore.NetworkStream):
         self._clock = clock
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._clock.left())
+        since = time.monotonic()
+        data = self._stream.read(max_bytes, self._clock.left())
+        self._clock.pace.note(len(data), since)
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for start in range(0, len(buffer), WRITE):
-            self._stream.write(buffer[start : start + WRITE], self._clock.left())
+            piece = buffer[start : start + WRITE]
+            since = time.monotonic()
+            self._stream.write(piece, self._clock.left())
+            self._clock.pace.note(len(piece), since)
 
     def close(self) -> None:
         self._stream.close()

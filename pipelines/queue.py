@@ -31,12 +31,12 @@ def queue_of(group: str) -> str:
     return f"{ANY_GROUP}-{plain}"
 
 
-def nudge(task: str, row_id: int, *, queue: str = SITE) -> None:
+def nudge(task: str, row_id: int | str, *, queue: str = SITE) -> None:
     """Have a worker run `task` with the row's id once the current transaction has committed."""
     transaction.on_commit(lambda: _send(task, row_id, queue), robust=True)
 
 
-def _send(task: str, row_id: int, queue: str) -> None:
+def _send(task: str, row_id: int | str, queue: str) -> None:
     try:
         current_app.send_task(task, args=[row_id], retry=False, queue=queue)
     except Exception:

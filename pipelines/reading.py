@@ -4,6 +4,7 @@ import hashlib
 import io
 import logging
 import os
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import IO
 
@@ -22,10 +23,18 @@ class Verified:
     So whoever passes on what it gives can never have passed on all of something else.
     """
 
-    def __init__(self, stream: IO[bytes], sha256: str, size: int) -> None:
+    def __init__(
+        self,
+        stream: IO[bytes],
+        sha256: str,
+        size: int,
+        *,
+        on_damage: Callable[[str], None] = lambda sha256: None,
+    ) -> None:
         self._stream = stream
         self._sha256 = sha256
         self._size = size
+        self._on_damage = on_damage
         self._at = 0
         self._hasher = hashlib.sha256()
         self._hashed: Future[None] | None = None
@@ -71,6 +80,7 @@ class Verified:
 
     def _damaged(self, how: str) -> Damaged:
         log.error("The stored bytes %s %s; they were not handed out whole", self._sha256, how)
+        self._on_damage(self._sha256)
         return Damaged(
             f"The stored bytes of {self._sha256} are damaged; they were not handed out. "
             "Tell an operator."

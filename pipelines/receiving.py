@@ -6,15 +6,15 @@ that hashes as it goes; a file of one part is that part's blob. Joined files are
 a crash in the middle loses no more than the file that was being joined.
 """
 
-import functools
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F, Sum
 from django.utils import timezone
 
 from accounts.models import User
@@ -28,17 +28,36 @@ from pipelines.errors import (
     PartDiffers,
     SluiceError,
     TooLarge,
+    TooManyUploads,
     TruncatedUpload,
     WrongState,
 )
-from pipelines.models import Artifact, Blob, Run, Upload, UploadFile, UploadPart, UploadState
+from pipelines.models import (
+    Artifact,
+    Blob,
+    BlobState,
+    Run,
+    Upload,
+    UploadFile,
+    UploadPart,
+    UploadState,
+)
+from pipelines.queue import nudge
 from pipelines.states import move
+
+RELEASE = "pipelines.release_upload"
 
 MOST_PARTS = 10_000
 #: Of all files of one upload: each part that is missing is named whenever somebody asks.
 MOST_PARTS_IN_ALL = 40_000
 MIB = 1024**2
 SHOWN_MISSING = 20
+SHOWN_OPEN = 20
+#: What was given up can be asked for so long, so that a sender who comes late learns why.
+GIVEN_UP_STAYS = timedelta(days=7)
+#: Parts released, and uploads forgotten, at a time.
+BATCH = 500
+MOST_FORGOTTEN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +84,7 @@ def create(run: Run, place: Place, name: str, files: Sequence[Announced], *, by:
     _require_few_parts(files, part_size)
     now = timezone.now()
     with transaction.atomic():
+        _require_room(by, sum(file.size for file in files), now)
         upload = Upload.objects.create(
             run=run,
             stage=place.stage,
@@ -105,6 +125,37 @@ def _require_few_parts(files: Iterable[Announced], part_size: int) -> None:
             f"{MOST_PARTS_IN_ALL}. Send them as several artifacts, or have an operator make the "
             "parts larger (SLUICE_UPLOAD_PART_BYTES)."
         )
+
+
+def _require_room(by: User, announced: int, now: datetime) -> None:
+    """Refuse more than one person may have open. To be called in the transaction that begins it."""
+    if announced > settings.OPEN_UPLOAD_BYTES:
+        raise TooLarge(
+            f"These files have {announced} bytes; what one person has open may have at most "
+            f"{settings.OPEN_UPLOAD_BYTES} (SLUICE_OPEN_UPLOAD_BYTES). Send them as several "
+            "artifacts, one after the other."
+        )
+    # One after the other, so that two that are begun at once do not both find the last place.
+    User.objects.select_for_update(no_key=True).get(pk=by.pk)
+    mine = Upload.objects.open().filter(created_by=by, expires_at__gt=now)
+    files = UploadFile.objects.filter(upload__in=mine)
+    count, held = mine.count(), files.aggregate(size=Sum("size"))["size"] or 0
+    if count < settings.OPEN_UPLOADS and held + announced <= settings.OPEN_UPLOAD_BYTES:
+        return
+    full = (
+        f"{count} uploads open, and may have {settings.OPEN_UPLOADS} (SLUICE_OPEN_UPLOADS)"
+        if count >= settings.OPEN_UPLOADS
+        else f"uploads of {held} bytes open; with these {announced} it would be more than "
+        f"{settings.OPEN_UPLOAD_BYTES} (SLUICE_OPEN_UPLOAD_BYTES)"
+    )
+    oldest = mine.select_related("run__pipeline").order_by("pk")[:SHOWN_OPEN]
+    raise TooManyUploads(
+        f"{by.username} has {full}. Complete or abort one of them, or wait until they expire.",
+        open=[
+            {"pipeline": each.run.pipeline.slug, "run": each.run.number, "upload": each.pk}
+            for each in oldest
+        ],
+    )
 
 
 # ---- Parts -------------------------------------------------------------------------------------
@@ -243,16 +294,56 @@ def expire_overdue() -> None:
 
 
 def _end(upload: Upload, to: UploadState, **changes: Any) -> Upload:
-    """To be called in a transaction: after it, the bytes are let go that nothing refers to."""
+    """To be called in a transaction: after it, a worker releases what came in. There may be
+    thousands of parts, each to be removed from a bucket, and no request is to wait for that."""
     move(upload, to, ended_at=timezone.now(), **changes)
-    parts = UploadPart.objects.filter(file__upload=upload)
-    _let_go(parts.values_list("blob_id", "held_at"))
-    parts.delete()
+    nudge(RELEASE, upload.pk)
     return upload
 
 
-def _let_go(held: Iterable[tuple[str, datetime]]) -> None:
-    transaction.on_commit(functools.partial(collecting.release, list(held)), robust=True)
+def release(upload_id: int) -> int:
+    """Remove the bytes of parts that are no longer needed; how many blobs that were.
+
+    The parts of an upload that has ended lose their rows as well, and until then they are the
+    to-do list. Those of an open one stay, to be compared with what is sent again.
+    """
+    upload = Upload.objects.filter(pk=upload_id).first()
+    if upload is None:
+        return 0
+    parts = UploadPart.objects.filter(file__upload=upload).order_by("pk")
+    if upload.state == UploadState.OPEN:
+        # Those whose bytes went at the last call have other rows by now.
+        joined = parts.filter(
+            file__blob__isnull=False, blob__state=BlobState.KEPT, blob__kept_at=F("held_at")
+        )
+        return collecting.release(list(joined.values_list("blob_id", "held_at")))
+    removed = 0
+    while batch := list(parts.values_list("pk", "blob_id", "held_at")[:BATCH]):
+        removed += collecting.release((sha256, held_at) for _, sha256, held_at in batch)
+        UploadPart.objects.filter(pk__in=[pk for pk, _, _ in batch]).delete()
+    return removed
+
+
+def release_ended() -> None:
+    """Have a worker release what still lies there of uploads that ended a while ago."""
+    late = timezone.now() - settings.SWEEP_EVERY
+    ended = UploadPart.objects.filter(file__upload__ended_at__lt=late)
+    for pk in ended.values_list("file__upload_id", flat=True).distinct():
+        nudge(RELEASE, pk)
+
+
+def forget_given_up() -> int:
+    """Remove the rows of uploads that were given up a good while ago; how many uploads."""
+    ended = Upload.objects.filter(
+        state__in=[UploadState.ABORTED, UploadState.EXPIRED],
+        ended_at__lt=timezone.now() - GIVEN_UP_STAYS,
+    ).exclude(files__parts__isnull=False)
+    forgotten = 0
+    for pk in list(ended.order_by("pk").values_list("pk", flat=True)[:MOST_FORGOTTEN]):
+        with transaction.atomic():
+            UploadFile.objects.filter(upload=pk).delete()
+            forgotten += Upload.objects.filter(pk=pk).delete()[0]
+    return forgotten
 
 
 # ---- Join --------------------------------------------------------------------------------------
@@ -292,7 +383,7 @@ def _joined(upload: Upload, file: UploadFile) -> Blob:
         blobs.hold([blob.pk])
         _lock_open(upload)
         UploadFile.objects.filter(pk=file.pk).update(blob=blob)
-        _let_go((part.blob_id, part.held_at) for part in parts)
+        nudge(RELEASE, upload.pk)
     return blob
 
 

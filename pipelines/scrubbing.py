@@ -1,13 +1,19 @@
 """Scrubbing: whether every storage has what the rows say, and putting right what it has not."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from django.conf import settings
 from django.utils import timezone
 
-from pipelines import blobs, collecting
+from pipelines import blobs, bundles, collecting
 from pipelines.models import Blob, BlobState
+from pipelines.queue import nudge
+
+log = logging.getLogger(__name__)
+
+MEND = "pipelines.mend_bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,48 @@ def faults(*, scrub: bool, repair: bool) -> Iterator[Fault]:
     # Last what is composed of the others: with them mended it reads true again.
     for blob in kept.filter(recipe__isnull=False).iterator(chunk_size=1000):
         yield from _composed(blob, scrub=scrub)
+
+
+def make_true(blob: Blob, *, meanwhile: Callable[[], None] = lambda: None) -> bool:
+    """Whether the blob reads true, if need be after its bytes were put right out of the other copy.
+
+    `meanwhile` is called at each piece that is read.
+    """
+    if blobs.reads_true(blob, meanwhile=meanwhile):
+        return True
+    if len(blobs.stores()) < 2:
+        return False
+    for stored in _stored(blob):
+        for place, storage in blobs.places().items():
+            if blobs.has(storage, stored) and blobs.reads_true_in(
+                stored, storage, meanwhile=meanwhile
+            ):
+                continue
+            if blobs.repair(stored, storage, meanwhile=meanwhile):
+                log.warning("The bytes %s were damaged in %s and are mended", stored.pk, place)
+    return blobs.reads_true(blob, meanwhile=meanwhile)
+
+
+def mend_soon(sha256: str) -> None:
+    """Have a worker mend bytes that somebody was just refused, where there is another copy."""
+    if len(blobs.stores()) > 1:
+        nudge(MEND, sha256)
+
+
+def mend(sha256: str) -> None:
+    blob = Blob.objects.there().filter(pk=sha256).first()
+    if blob is not None:
+        make_true(blob)
+
+
+def _stored(blob: Blob) -> Iterator[Blob]:
+    """The blob itself, or all that it is composed of."""
+    if blob.recipe is None:
+        yield blob
+        return
+    members = {member.sha256 for member in bundles.Recipe.read(blob.recipe).members}
+    for member in Blob.objects.filter(pk__in=members).iterator(chunk_size=1000):
+        yield from _stored(member)
 
 
 def _composed(blob: Blob, *, scrub: bool) -> Iterator[Fault]:

@@ -42,6 +42,7 @@ def sweep() -> None:
     for pk in following.values_list("pk", flat=True):
         nudge(runs.FOLLOW, pk)
     receiving.expire_overdue()
+    receiving.release_ended()
     runners.forget_silent()
 
 

@@ -2,7 +2,16 @@
 
 from celery import shared_task
 
-from pipelines import collecting, execution, forgetting, runs, strays, sweeping
+from pipelines import (
+    collecting,
+    execution,
+    forgetting,
+    receiving,
+    runs,
+    scrubbing,
+    strays,
+    sweeping,
+)
 
 
 @shared_task(name=runs.BEGIN, acks_late=True, time_limit=1200)
@@ -26,6 +35,16 @@ def start_followers(run_id: int) -> None:
     runs.start_followers(run_id)
 
 
+@shared_task(name=receiving.RELEASE, acks_late=True, time_limit=3000)
+def release_upload(upload_id: int) -> None:
+    receiving.release(upload_id)
+
+
+@shared_task(name=scrubbing.MEND, acks_late=True, time_limit=3000)
+def mend_bytes(sha256: str) -> None:
+    scrubbing.mend(sha256)
+
+
 @shared_task(name="pipelines.sweep", acks_late=True, time_limit=300)
 def sweep() -> None:
     sweeping.sweep()
@@ -33,6 +52,7 @@ def sweep() -> None:
 
 @shared_task(name="pipelines.collect", acks_late=True, time_limit=3000)
 def collect() -> None:
+    receiving.forget_given_up()
     forgetting.forget_outdated()
     collecting.run()
 

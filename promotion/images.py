@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +19,7 @@ from accounts.models import User
 from pipelines import registry
 from pipelines.canonical import canonical, digest
 from pipelines.errors import Invalid, NotFound, SluiceError, Unreachable, WrongState
+from pipelines.leases import leased
 from pipelines.registry import Credentials, Descriptor, Gathered, ImageName, Manifest
 from promotion import registries, rules
 from promotion.models import (
@@ -38,6 +39,8 @@ LOOKING_SECONDS = 45
 #: All questions about one image together: somebody waits for the answer, and a registry that is
 #: slow with each of hundreds must not keep a thread of the site for hours.
 GATHERING_SECONDS = 120.0
+#: Longer than the last of a minute's looks can take, with what it asks of the tag.
+LOOKING_LEASE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +197,13 @@ def look_where_due() -> int:
     """Look at what has waited longest since the last look; how many were looked at.
 
     Registries that do not answer take long to say so. What is not reached in a minute is reached
-    by the next call.
+    by the next call, which does nothing while this one still waits for its last answer.
     """
+    with leased("images.look", LOOKING_LEASE) as has_it:
+        return _look_where_due() if has_it else 0
+
+
+def _look_where_due() -> int:
     looked, until = 0, time.monotonic() + LOOKING_SECONDS
     for version in due_for_a_look(timezone.now())[: settings.IMAGES_A_LOOK]:
         if time.monotonic() > until:

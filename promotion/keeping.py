@@ -3,10 +3,12 @@
 `retention.py` gathers the facts, asks here, shows the answer as a dry run or acts on it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
+
+SHOWN_DOUBTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,31 @@ def in_words(rules: Rules) -> list[str]:
         "kept in any case."
     )
     return [*said, "Of every other version the bytes are removed, for ever."]
+
+
+def doubts(rules: Rules, decided: Iterable[tuple[str, Facts, Decision]]) -> list[str]:
+    """What should make one think twice: versions, given by package with the newest first, that go
+    by their number alone before anything newer was placed, so that nobody knows a better one."""
+    if rules.newest is None or rules.younger_days is not None or rules.used_days is not None:
+        return []
+    proven: set[str] = set()
+    going: dict[str, list[str]] = {}
+    for package, facts, decision in decided:
+        if not decision.keeps and facts.rank is not None and package not in proven:
+            going.setdefault(package, []).append(facts.name)
+        if facts.placed_in or facts.placed_until is not None:
+            proven.add(package)
+    return [
+        f"Of {package} {_named(names)} would go, and nothing newer was ever placed: what is placed "
+        "next may be among them. Keep versions by their age or use as well."
+        for package, names in going.items()
+    ]
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:SHOWN_DOUBTS])
+    left = len(names) - SHOWN_DOUBTS
+    return f"{shown} and {left} more" if left > 0 else shown
 
 
 def _never(rules: Rules, facts: Facts, now: datetime) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.utils import timezone
 
-from pipelines import blobs
+from pipelines import scrubbing
 from pipelines.canonical import timestamp
 from pipelines.errors import Invalid
 from promotion.carrying import Carried
@@ -18,7 +18,8 @@ from promotion.publishing import named
 
 
 def read_back(promotion: Promotion, *, alive: Callable[[], None]) -> None:
-    """Read every byte that is about to be placed, and compare it with what was approved.
+    """Read every byte that is about to be placed, and compare it with what was approved. What is
+    damaged and whole in the site's second copy is put right by it first.
 
     `alive` is called from time to time: reading may take longer than the lease.
     """
@@ -30,7 +31,7 @@ def read_back(promotion: Promotion, *, alive: Callable[[], None]) -> None:
             # What is downloaded; of a single file it is the file itself.
             stored.setdefault(version.bundle, version.bundle_name)
         for blob, path in stored.items():
-            if not blobs.reads_true(blob, meanwhile=pulse):
+            if not scrubbing.make_true(blob, meanwhile=pulse):
                 raise Invalid(
                     f"{version}: the stored bytes of “{path}” are missing or damaged. "
                     "Nothing was moved."

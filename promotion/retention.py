@@ -21,7 +21,7 @@ from pipelines import blobs, forgetting
 from pipelines.errors import PreconditionFailed
 from pipelines.models import Artifact, ExecutionState, Run
 from pipelines.models.artifact import ArtifactType
-from promotion import rules
+from promotion import keeping, rules
 from promotion.keeping import Decision, Facts, Rules, decide
 from promotion.ledger import append as ledger
 from promotion.ledger.append import About
@@ -49,6 +49,7 @@ class Planned:
     """A version that a plan looked at, and what is decided on it."""
 
     version: Version
+    facts: Facts
     decision: Decision
 
 
@@ -109,14 +110,17 @@ def plan(repository: Repository, wanted: Rules, now: datetime) -> tuple[Planned,
         PromotionItem.objects.filter(package__repository=repository), placed_in
     )
     ranks, taken = _ranks(found), _runs()
+    facts = (_facts(each, ranks.get(each.pk), placed_in, promotions, taken) for each in found)
     return tuple(
-        Planned(
-            version,
-            decide(
-                wanted, _facts(version, ranks.get(version.pk), placed_in, promotions, taken), now
-            ),
-        )
-        for version in found
+        Planned(version, known, decide(wanted, known, now))
+        for version, known in zip(found, facts, strict=True)
+    )
+
+
+def doubts(wanted: Rules, planned: Iterable[Planned]) -> list[str]:
+    """What should make one think twice before these rules are set."""
+    return keeping.doubts(
+        wanted, ((each.version.package.name, each.facts, each.decision) for each in planned)
     )
 
 

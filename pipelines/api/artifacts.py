@@ -1,7 +1,7 @@
 """Calls on the artifacts of runs: report them, describe them, download them."""
 
 from django.db.models import QuerySet
-from django.http import Http404, HttpResponseBase
+from django.http import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -11,7 +11,7 @@ from accounts.authentication import caller
 from accounts.models import User
 from pipelines import artifacts, blobs, connections, forgetting
 from pipelines.api.base import ApiView, StrictSerializer, idempotent, page, query, read
-from pipelines.api.downloads import MayDownload, download, serve
+from pipelines.api.downloads import MayDownload, download_all, download_file
 from pipelines.api.parsers import JsonParser
 from pipelines.api.runs import TAG, find_run
 from pipelines.api.schema import (
@@ -179,15 +179,7 @@ class ArtifactDownloadView(ApiView):
         found = get_object_or_404(
             Artifact.objects.select_related("bundle", "run__pipeline"), pk=artifact
         )
-        if found.bundle is None or name not in {None, found.bundle_name}:
-            raise Http404
-        forgetting.require_bytes(found)
-        return download(
-            request,
-            found.bundle,
-            found.bundle_name,
-            lambda: artifacts.members(found.files.select_related("blob")),
-        )
+        return download_all(request, found, name, lambda: forgetting.require_bytes(found))
 
     head = get
 
@@ -205,11 +197,8 @@ class ArtifactFileView(ApiView):
         tag=TAG,
     )
     def get(self, request: Request, artifact: int, path: str) -> HttpResponseBase:
-        query(request, "signature", is_list=False)
         found = get_object_or_404(Artifact.objects.select_related("run__pipeline"), pk=artifact)
-        file = get_object_or_404(found.files.select_related("blob"), path=path)
-        forgetting.require_bytes(found)
-        return serve(request, file.blob, path.rpartition("/")[2])
+        return download_file(request, found, path, lambda: forgetting.require_bytes(found))
 
     head = get
 

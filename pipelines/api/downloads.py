@@ -6,22 +6,23 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import IO, Protocol, runtime_checkable
+from typing import IO, Any, Protocol, runtime_checkable
 
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage, Storage
-from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import get_object_or_404
 from django.utils.http import content_disposition_header
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts.models import User
-from pipelines import blobs, bundles, links, rules
+from pipelines import artifacts, blobs, bundles, links, rules, scrubbing
 from pipelines.api import problems
 from pipelines.api.base import has_already, query, require_match
 from pipelines.bundles import Member
-from pipelines.errors import Invalid, NotFound, StorageSilent
+from pipelines.errors import Damaged, Invalid, NotFound, StorageSilent
 from pipelines.models import Blob
 from pipelines.reading import Verified
 
@@ -98,6 +99,36 @@ def download(
             return serve(request, bundle, name)
         name = name.removesuffix(".tgz")
     return _serve_archive(request, kind, files, f"{name}.{'tgz' if kind == 'tar.gz' else kind}")
+
+
+class Held(Protocol):
+    """An artifact or a version, as far as bytes are concerned."""
+
+    bundle: Blob | None
+    bundle_name: str
+    files: Any
+
+
+def download_all(
+    request: Request, held: Held, name: str | None, before: Callable[[], None]
+) -> HttpResponseBase:
+    """Answer with all bytes of an artifact or a version, which the address may call by `name`.
+    `before` refuses those that are no longer kept, or notes that they are fetched."""
+    if held.bundle is None or name not in {None, held.bundle_name}:
+        raise Http404
+    before()
+    files = held.files.select_related("blob")
+    return download(request, held.bundle, held.bundle_name, lambda: artifacts.members(files))
+
+
+def download_file(
+    request: Request, held: Held, path: str, before: Callable[[], None]
+) -> HttpResponseBase:
+    """Answer with one of the files, in the same way."""
+    query(request, "signature", is_list=False)
+    file = get_object_or_404(held.files.select_related("blob"), path=path)
+    before()
+    return serve(request, file.blob, path.rpartition("/")[2])
 
 
 # ---- One blob ----------------------------------------------------------------------------------
@@ -200,9 +231,18 @@ def _pieces(stream: IO[bytes], start: int, length: int) -> Iterator[bytes]:
 
 def _verified_pieces(stream: IO[bytes], blob: Blob) -> Iterator[bytes]:
     """All pieces, the last one only if the bytes were the right ones: damage breaks the connection
-    off, so that the receiver does not take it for the whole. The first piece is read at once, so
-    that damage of a small file is told in words."""
-    verified = Verified(stream, blob.sha256, blob.size)
+    off, so that the receiver does not take it for the whole, and is mended for the next one. The
+    first piece is read at once, so that a small file is mended at once, or damage told in words."""
+    try:
+        return _first_read(stream, blob)
+    except Damaged:
+        if not scrubbing.make_true(blob):
+            raise
+    return _first_read(_open(blob), blob)
+
+
+def _first_read(stream: IO[bytes], blob: Blob) -> Iterator[bytes]:
+    verified = _verified(stream, blob.sha256, blob.size)
     try:
         first = verified.read(CHUNK)
     except FileNotFoundError as error:
@@ -213,6 +253,10 @@ def _verified_pieces(stream: IO[bytes], blob: Blob) -> Iterator[bytes]:
         stream.close()
         raise
     return _rest(verified, first)
+
+
+def _verified(stream: IO[bytes], sha256: str, size: int) -> Verified:
+    return Verified(stream, sha256, size, on_damage=scrubbing.mend_soon)
 
 
 def _rest(verified: Verified, first: bytes) -> Iterator[bytes]:
@@ -290,4 +334,6 @@ def _archive(kind: str, members: Sequence[Member], size: int) -> Iterator[bytes]
 
 def _open_member(member: Member) -> bundles.Source:
     stream = blobs.open_member(member)
-    return Verified(stream, member.sha256, member.size) if settings.VERIFY_READS else stream
+    if not settings.VERIFY_READS:
+        return stream
+    return _verified(stream, member.sha256, member.size)

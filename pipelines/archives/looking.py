@@ -15,6 +15,7 @@ from pipelines.archives.nouns import (
     Listing,
     Member,
     MemberKind,
+    OutOfTime,
     Stopped,
 )
 from pipelines.archives.streams import File, Forward, Stored, Unpacked
@@ -43,6 +44,7 @@ class _Found:
     total: int = 0
     names: int = 0
     is_truncated: bool = False
+    is_hurried: bool = False
     warnings: list[str] = field(default_factory=list)
 
     def has_room(self, member: Member) -> bool:
@@ -65,6 +67,7 @@ class _Found:
         if isinstance(why, Damaged) and not self.count:
             raise Invalid(f"{why}, before any member. It cannot be looked into.") from why
         self.is_truncated = True
+        self.is_hurried = isinstance(why, OutOfTime)
         end = ": what follows is not shown." if isinstance(why, Damaged) else ""
         self.warnings.append(f"{why}{end}")
 
@@ -80,6 +83,7 @@ class _Found:
             self.total,
             self.is_truncated,
             tuple(self.warnings),
+            self.is_hurried,
         )
 
 

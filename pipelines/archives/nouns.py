@@ -68,6 +68,8 @@ class Listing:
     total: int
     is_truncated: bool = False
     warnings: tuple[str, ...] = ()
+    #: Whether another look at the same bytes may come further.
+    is_hurried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,10 @@ class Stopped(Exception):
     """The look has gone as far as it may; the text says why the rest is not shown."""
 
 
+class OutOfTime(Stopped):
+    """How far a look comes in its time is another thing each time."""
+
+
 class Damaged(Exception):
     """From here on the bytes are no archive of this kind; the text says what was found."""
 
@@ -117,7 +123,7 @@ class Budget:
 
     def spend_time(self) -> None:
         if self._clock() > self._end:
-            raise Stopped(f"Looking at it took more than {self.bounds.seconds:g} seconds.")
+            raise OutOfTime(f"Looking at it took more than {self.bounds.seconds:g} seconds.")
 
     def spend(self, unpacked: int) -> None:
         """Note that so many bytes more were decompressed."""

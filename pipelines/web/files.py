@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.urls import reverse
 
+from accounts.models import User
 from pipelines import contents, forgetting
 from pipelines.archives import Listing, Member, MemberKind
 from pipelines.errors import Invalid, NotFound, SluiceError
@@ -125,9 +126,9 @@ def file_page(request: PageRequest, file: StoredFile, owner: Owner) -> HttpRespo
     try:
         wanted = request.GET.get("member", "")
         if wanted:
-            context |= _member(file, name, wanted)
+            context |= _member(file, name, wanted, by=request.user)
         elif contents.sniff(file.blob) == "archive":
-            context |= _listing(request, contents.look_into(file.blob, name))
+            context |= _listing(request, contents.look_into(file.blob, name, by=request.user))
         else:
             context["text"] = contents.read_text(file.blob)
     except Invalid as error:
@@ -135,10 +136,10 @@ def file_page(request: PageRequest, file: StoredFile, owner: Owner) -> HttpRespo
     return shown(request, "pipelines/file.html", context, refused)
 
 
-def _member(file: StoredFile, name: str, wanted: str) -> dict[str, Any]:
+def _member(file: StoredFile, name: str, wanted: str, *, by: User) -> dict[str, Any]:
     if not wanted.isascii() or not wanted.isdigit() or len(wanted) > 9:
         raise NotFound(f"There is no member “{wanted[:40]}” in {name}.")
-    found = contents.read_member(file.blob, name, int(wanted))
+    found = contents.read_member(file.blob, name, int(wanted), by=by)
     assert found.member is not None
     return {"text": found, "member": found.member, "title": found.member.path}
 

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from django.http import Http404, HttpResponseBase
+from django.http import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -11,9 +11,8 @@ from rest_framework.response import Response
 
 from accounts.authentication import caller
 from accounts.models import User
-from pipelines import artifacts
 from pipelines.api.base import ApiView, NoBody, StrictSerializer, idempotent, page, query, read
-from pipelines.api.downloads import MayDownload, download, fetched_by, serve
+from pipelines.api.downloads import MayDownload, download_all, download_file, fetched_by
 from pipelines.api.schema import (
     BYTES,
     FORMAT,
@@ -42,7 +41,7 @@ from promotion.api.shapes import (
     version_answer,
 )
 from promotion.ledger.append import current_size
-from promotion.models import Repository, RepositoryKind, Selection
+from promotion.models import Repository, RepositoryKind, Selection, Version
 
 TAG = "Repositories"
 SELECTIONS = "Selections"
@@ -257,15 +256,7 @@ class VersionDownloadView(ApiView):
         name: str | None = None,
     ) -> HttpResponseBase:
         found = lookups.version_for_bytes(repository, package, version)
-        if found.bundle is None or name not in {None, found.bundle_name}:
-            raise Http404
-        recalling.note_download(found, by=fetched_by(request))
-        return download(
-            request,
-            found.bundle,
-            found.bundle_name,
-            lambda: artifacts.members(found.files.select_related("blob")),
-        )
+        return download_all(request, found, name, partial(_note_download, found, request))
 
     head = get
 
@@ -285,11 +276,8 @@ class VersionFileView(ApiView):
     def get(
         self, request: Request, repository: str, package: str, version: str, path: str
     ) -> HttpResponseBase:
-        query(request, "signature", is_list=False)
         found = lookups.version_for_bytes(repository, package, version)
-        file = get_object_or_404(found.files.select_related("blob"), path=path)
-        recalling.note_download(found, by=fetched_by(request))
-        return serve(request, file.blob, path.rpartition("/")[2])
+        return download_file(request, found, path, partial(_note_download, found, request))
 
     head = get
 
@@ -383,6 +371,10 @@ class SelectionView(ApiView):
         return Response(
             _selection_answer(get_object_or_404(Selection, pk=selection), caller(request))
         )
+
+
+def _note_download(version: Version, request: Request) -> None:
+    recalling.note_download(version, by=fetched_by(request))
 
 
 def _selection_answer(made: Selection, by: User) -> dict[str, Any]:

@@ -65,11 +65,13 @@ class DecisionAnswer(TypedDict):
 
 
 class PreviewAnswer(RetentionAnswer):
-    """`versions`: those that would be pruned come first, at most 1,000 in all."""
+    """`versions`: those that would be pruned come first, at most 1,000 in all. `doubts` are
+    sentences on what should make one think twice."""
 
     kept: int
     pruned: int
     bytes_freed: int
+    doubts: list[str]
     versions: list[DecisionAnswer]
 
 
@@ -144,6 +146,7 @@ class PreviewView(ApiView):
             "kept": len(planned) - len(doomed),
             "pruned": len(doomed),
             "bytes_freed": usage.bytes_freed([each.version for each in doomed]),
+            "doubts": retention.doubts(wanted, planned),
             "versions": [_decision_answer(each) for each in told],
         }
         return Response(answer)

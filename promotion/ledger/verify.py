@@ -17,6 +17,7 @@ from django.utils import timezone
 from accounts.models import Token
 from pipelines import collecting, scrubbing
 from pipelines.canonical import canonical, digest, timestamp
+from pipelines.errors import SluiceError
 from pipelines.models import (
     Artifact,
     ArtifactFile,
@@ -102,23 +103,28 @@ class Verification:
 
     def run(self) -> Iterator[Result]:
         for promise, check in CHECKS.items():
+            looked_at = ""
+            findings: list[str] = []
+            unknown: list[str] = []
             try:
                 looked_at, found = check(self)
-                findings = tuple(found)
-                unknown = [each for each in findings if isinstance(each, CouldNot)]
-                yield Result(
-                    promise,
-                    looked_at,
-                    tuple(each for each in findings if not isinstance(each, CouldNot)),
-                    could_not="; ".join(unknown[:SHOWN_UNKNOWN]),
-                )
+                for each in found:
+                    (unknown if isinstance(each, CouldNot) else findings).append(each)
+            except SluiceError as refusal:
+                unknown.insert(0, _broken_off(refusal.detail, findings))
             except Exception as error:
-                # Whatever stops a check, the others still say what they find.
-                yield Result(promise, "", (), could_not=repr(error))
+                # Whatever stops a check, what it had found stands, and the others say theirs.
+                unknown.insert(0, _broken_off(f"{type(error).__name__}: {error}", findings))
+            could_not = "; ".join(unknown[:SHOWN_UNKNOWN])
+            yield Result(promise, looked_at, tuple(findings), could_not)
 
     @cached_property
     def folded(self) -> Folded:
         return fold(json.loads(bytes(entry.body)) for entry in _in_order())
+
+
+def _broken_off(why: str, findings: list[str]) -> str:
+    return f"{why} (the check broke off after {len(findings)} findings)" if findings else why
 
 
 def _in_order() -> Iterator[LedgerEntry]:

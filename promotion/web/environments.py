@@ -10,7 +10,7 @@ from django.shortcuts import render
 
 from pipelines.web.doors import PageRequest, one, page
 from pipelines.web.paging import newest_first
-from promotion import policies, rules, targets
+from promotion import policies, rules, targets, trying
 from promotion.gates import Rules
 from promotion.models import Environment, Placement, Promotion
 from promotion.web import recalls
@@ -56,6 +56,7 @@ def environment(request: PageRequest, environment: str) -> HttpResponse:
         "environment": found,
         "policy": policy,
         "target": targets.of(found),
+        "trial": trying.last_trial(found),
         "policy_words": in_words(policies.rules_of(policy)),
         "policy_json": json.dumps(json.loads(policy.rules), indent=2),
         "revisions": found.policy_revisions.select_related("created_by")[:20],

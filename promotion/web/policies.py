@@ -5,7 +5,7 @@ from django.http import HttpResponse
 from pipelines.errors import SluiceError
 from pipelines.models import ServiceConnection
 from pipelines.web.doors import PageRequest, done, page, require_confirmed, shown
-from promotion import environments, policies, rules, targets
+from promotion import environments, policies, rules, targets, trying
 from promotion.models import Environment, Promotion
 from promotion.web.environments import find_environment
 from promotion.web.forms import NewEnvironmentForm, PolicyForm, TargetForm
@@ -81,6 +81,13 @@ def target(request: PageRequest, environment: str) -> HttpResponse:
         "present": targets.of(found),
     }
     return shown(request, "promotion/target.html", context, refused)
+
+
+@page("POST")
+def try_target(request: PageRequest, environment: str) -> HttpResponse:
+    found = find_environment(environment)
+    trying.try_target(found, by=request.user)
+    return done(request, "It was tried; see what came back.", "promotion:environment", found.name)
 
 
 def _said(environment: Environment) -> str:

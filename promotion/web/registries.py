@@ -4,7 +4,7 @@ from django.http import HttpResponse
 
 from pipelines.errors import SluiceError
 from pipelines.web.doors import PageRequest, done, one, page, shown
-from promotion import registries, rules
+from promotion import registries, rules, trying
 from promotion.models import Repository
 from promotion.web.forms import RegistryForm
 
@@ -34,3 +34,14 @@ def registry(request: PageRequest, repository: str) -> HttpResponse:
             return done(request, said, "promotion:repository", found.name)
     context = {"repository": found, "form": form}
     return shown(request, "promotion/repository_registry.html", context, refused)
+
+
+@page("POST")
+def try_registry(request: PageRequest, repository: str) -> HttpResponse:
+    found = one(
+        Repository.objects.select_related("connection", "bound_by"),
+        f"There is no repository “{repository[:64]}”.",
+        name=repository,
+    )
+    trying.try_registry(found, by=request.user)
+    return done(request, "It was tried; see what came back.", "promotion:repository", found.name)

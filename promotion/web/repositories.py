@@ -10,7 +10,7 @@ from pipelines import links
 from pipelines.errors import SluiceError
 from pipelines.web.doors import PageRequest, done, one, page, shown
 from pipelines.web.paging import in_order, newest_first
-from promotion import publishing, registries, rules
+from promotion import publishing, registries, rules, trying
 from promotion.models import Package, Placement, Repository, RepositoryKind, Version
 from promotion.web.forms import NewRepositoryForm
 
@@ -74,6 +74,8 @@ def repository(request: PageRequest, repository: str) -> HttpResponse:
         "page": listed,
         "holds_images": found.kind == RepositoryKind.DOCKER,
         "may_set": rules.may(request.user, "repository.create"),
+        "may_try": rules.may(request.user, "image.look"),
+        "trial": trying.last_trial(found),
     }
     return render(request, "promotion/repository.html", context)
 

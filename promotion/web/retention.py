@@ -64,6 +64,7 @@ def _dry_run(rules: keeping.Rules, planned: Sequence[retention.Planned]) -> dict
     kept = [each for each in planned if each.decision.keeps]
     return {
         "tried_in_words": keeping.in_words(rules),
+        "doubts": retention.doubts(rules, planned),
         "rows": [*doomed[:SHOWN], *kept[:SHOWN]],
         "kept": len(kept),
         "pruned": len(doomed),

@@ -40,6 +40,7 @@ urlpatterns = [
     path("repositories/-/new/", repositories.repository_new, name="repository_new"),
     path(f"{REPOSITORY}/", repositories.repository, name="repository"),
     path(f"{REPOSITORY}/-/registry/", registries.registry, name="repository_registry"),
+    path(f"{REPOSITORY}/-/registry/try/", registries.try_registry, name="registry_try"),
     path(f"{REPOSITORY}/-/retention/", retention.rules, name="repository_retention"),
     path(f"{PACKAGE}/", repositories.package, name="package"),
     path(f"{VERSION}/", versions.version, name="version"),
@@ -59,6 +60,7 @@ urlpatterns = [
     path(f"{ENVIRONMENT}/", environments.environment, name="environment"),
     path(f"{ENVIRONMENT}/policy/", policies.policy, name="policy"),
     path(f"{ENVIRONMENT}/target/", policies.target, name="target"),
+    path(f"{ENVIRONMENT}/target/try/", policies.try_target, name="target_try"),
     path(
         f"{ENVIRONMENT}/placements/<str:repository>/<str:package>/roll-back/",
         placing.roll_back,

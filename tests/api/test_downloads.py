@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from pipelines import artifacts, blobs, links
+from pipelines import artifacts, blobs, links, scrubbing, tasks
 from pipelines.errors import Damaged
 from pipelines.models import Artifact
 from pipelines.storage import DurableFileSystemStorage
 from tests.api.caller import problem
 from tests.api.conftest import People, Things
 from tests.cast import make_artifact
+from tests.parts.s3 import storages_of
 
 CONTENT = bytes(range(256)) * 40
 SIZE = len(CONTENT)
@@ -351,6 +353,45 @@ def test_a_large_file_that_is_damaged_never_comes_whole(
         people.production.get(f"artifacts/{made.pk}/download/{form}")
     settings.VERIFY_READS = False
     assert people.production.get(f"artifacts/{made.pk}/download/{form}").content
+
+
+@pytest.fixture
+def second_copy(tmp_path: Path) -> Iterator[None]:
+    options = {"location": str(tmp_path / "second")}
+    described = {"BACKEND": "pipelines.storage.DurableFileSystemStorage", "OPTIONS": options}
+    with storages_of(copy=described):
+        yield
+
+
+def test_a_small_file_that_is_damaged_comes_from_the_second_copy_and_is_mended(
+    people: People, things: Things, second_copy: None
+) -> None:
+    made = of_its_own(things, 5000)
+    damage(made)
+    assert made.bundle is not None
+    content = people.production.get(f"artifacts/{made.pk}/download/").content
+    assert hashlib.sha256(content).hexdigest() == made.bundle.sha256
+    assert blobs.reads_true_in(made.bundle, blobs.store())
+
+
+@pytest.mark.parametrize("form", ["", "?format=zip"])
+def test_a_large_file_that_is_damaged_is_mended_for_the_next_download(
+    form: str,
+    people: People,
+    things: Things,
+    second_copy: None,
+    nobody_listens_to_the_queue: list[tuple[str, Any]],
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    made = of_its_own(things, 3 * 1024 * 1024)
+    damage(made)
+    assert made.bundle is not None
+    path = f"artifacts/{made.pk}/download/{form}"
+    with django_capture_on_commit_callbacks(execute=True), pytest.raises(Damaged):
+        people.production.get(path)
+    assert (scrubbing.MEND, made.bundle.sha256) in nobody_listens_to_the_queue
+    tasks.mend_bytes(made.bundle.sha256)
+    assert people.production.get(path).content
 
 
 def test_bytes_that_end_early_break_the_download_off(people: People, things: Things) -> None:

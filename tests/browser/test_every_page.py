@@ -80,6 +80,7 @@ ARCHIVE = MARKED[: 4 * 512] + hostile.tar({"src/a\u202eb.c": "if admin\u202e {\n
 NO_PAGES = {
     "promotion:promotion_progress", "promotion:promotion_approve", "promotion:promotion_reject",
     "promotion:version_recall", "promotion:version_look",
+    "promotion:registry_try", "promotion:target_try",
     "promotion:promotion_withdraw", "promotion:promotion_retry",
     "pipelines:run_progress",
     "pipelines:definition_check", "pipelines:revision_choose",

@@ -54,6 +54,8 @@ ATTACKS = {
     "delete": "a\x7f",
     "300 bytes": "a" * 300,
     "256 bytes in few characters": "🙂" * 64,
+    "a name of 256 bytes in a folder": f"a/{'b' * 256}/c",
+    "1025 bytes": "/".join(["a" * 204] * 5) + "b",
     "no Unicode": "a\udcff",
     "turned around": "gpj.\u202eexe",
 }
@@ -73,6 +75,20 @@ def test_a_path_that_leads_elsewhere_is_refused(run: Run, path: str) -> None:
 )
 def test_an_odd_path_that_leads_nowhere_else_is_taken(path: str) -> None:
     assert check_path(path) == path
+
+
+DEEP = "/".join(["a" * 204] * 5)
+
+
+def test_a_path_may_be_as_long_as_four_long_names(run: Run) -> None:
+    assert len(DEEP) == 1024
+    made = report(run, [*named(small=b"1"), *named(**{DEEP: b"deep"})])
+    assert made.bundle is not None
+    with blobs.open_blob(made.bundle) as stream, tarfile.open(fileobj=stream) as tar:
+        assert tar.getnames() == [DEEP, "small"]
+        deep = tar.extractfile(DEEP)
+        assert deep is not None
+        assert deep.read() == b"deep"
 
 
 def test_the_refusal_shows_the_path_without_its_effects() -> None:

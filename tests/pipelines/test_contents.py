@@ -3,6 +3,7 @@
 import codecs
 import tarfile
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.models import User
 from pipelines import archives, contents, previews, unseen
+from pipelines.archives.nouns import Bounds
 from pipelines.errors import Busy, BytesGone, Invalid, NotFound
 from pipelines.models import Artifact, Blob, BlobState
 from pipelines.web import trees
@@ -40,6 +43,7 @@ def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """No answer of another test."""
     monkeypatch.setattr(contents, "_listings", contents.Kept(contents.KEPT_MEMBERS))
     monkeypatch.setattr(contents, "_sniffs", contents.Kept(contents.KEPT_SNIFFS))
+    monkeypatch.setattr(contents, "_for_now", contents.Kept(contents.MOST_FOR_NOW))
 
 
 @pytest.fixture
@@ -57,6 +61,10 @@ def client(site: Site) -> Client:
 @pytest.fixture
 def api(site: Site) -> Api:
     return Api(token_for(site.cast.dora))
+
+
+def listed(blob: Blob, by: User) -> archives.Listing:
+    return contents.look_into(blob, "app.tar.gz", by=by)
 
 
 def blob_of(artifact: Artifact, path: str) -> Blob:
@@ -181,11 +189,13 @@ def test_a_file_is_told_by_its_bytes_and_not_by_its_name(site: Site) -> None:
     }  # fmt: skip
 
 
-def test_a_listing_is_made_once_and_kept(made: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_listing_is_made_once_and_kept(
+    site: Site, made: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
     blob = blob_of(made, "app.tar.gz")
-    first = contents.look_into(blob, "app.tar.gz")
+    first = listed(blob, site.cast.ada)
     monkeypatch.setattr(archives, "look", lambda *_: pytest.fail("it was looked into again"))
-    assert contents.look_into(blob, "app.tar.gz") is first
+    assert listed(blob, site.cast.dora) is first
 
 
 def test_what_is_kept_is_bounded() -> None:
@@ -197,16 +207,89 @@ def test_what_is_kept_is_bounded() -> None:
     assert kept.get("huge") is None
 
 
-def test_only_a_few_look_at_once(made: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contents, "_looks", threading.BoundedSemaphore(1))
+def test_only_a_few_look_at_once(
+    site: Site, made: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "_turns", contents.Turns(1))
     monkeypatch.setattr(contents, "PATIENCE", 0.01)
     blob = blob_of(made, "app.tar.gz")
-    with contents._look(blob):
-        refused(Busy, lambda: contents.look_into(blob, "app.tar.gz"))
-    assert contents.look_into(blob, "app.tar.gz").count == 2
+    with contents._look(blob, site.cast.ada):
+        refused(Busy, lambda: listed(blob, site.cast.dora))
+    assert listed(blob, site.cast.dora).count == 2
 
 
-def test_bytes_that_are_gone_are_told_of(made: Artifact) -> None:
+def test_nobody_keeps_all_others_waiting(
+    site: Site, made: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "_turns", contents.Turns(2))
+    monkeypatch.setattr(contents, "PATIENCE", 0.01)
+    blob = blob_of(made, "app.tar.gz")
+    with contents._look(blob, site.cast.ada):
+        refused(Busy, lambda: listed(blob, site.cast.ada))
+        assert listed(blob, site.cast.dora).count == 2
+
+
+def test_of_one_person_one_look_waits_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns, monotonic = contents.Turns(2), time.monotonic
+    done = threading.Event()
+
+    def wait_and_look() -> None:
+        with turns.turn("ada"):
+            done.set()
+
+    waiting = threading.Thread(target=wait_and_look)
+    with turns.turn("ada"):
+        waiting.start()
+        patience = monotonic() + 30
+        while "ada" not in turns._waiting:
+            assert monotonic() < patience
+        with pytest.raises(Busy, match="of yours is waiting"), turns.turn("ada"):
+            pytest.fail("a third look of one person")
+        assert not done.is_set()
+    waiting.join(30)
+    assert done.is_set()
+    with turns.turn("ada"):
+        pass
+
+
+def test_a_refusal_stands_for_a_while(
+    site: Site, made: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = blob_of(made, "readme.txt")
+    first = refused(Invalid, lambda: listed(blob, site.cast.ada))
+    with monkeypatch.context() as patch:
+        patch.setattr(archives, "look", lambda *_: pytest.fail("it was looked into again"))
+        assert refused(Invalid, lambda: listed(blob, site.cast.dora)).detail == first.detail
+    monkeypatch.setattr(contents, "KEPT_FOR_NOW", 0.0)
+    monkeypatch.setattr(contents, "_for_now", contents.Kept(10))
+    refused(Invalid, lambda: listed(blob, site.cast.ada))
+    monkeypatch.setattr(archives, "look", lambda *_: archives.Listing("tar", (), 0, 0))
+    assert listed(blob, site.cast.ada).kind == "tar"
+
+
+def test_a_listing_that_time_has_cut_short_is_nobodys_for_good(
+    site: Site, made: Artifact, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, blob = f"artifacts/{made.pk}/contents/?path=app.tar.gz", blob_of(made, "app.tar.gz")
+    look = archives.look
+
+    def hurried(archive: archives.Archive) -> archives.Listing:
+        return look(archive, Bounds(seconds=-1.0))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archives, "look", hurried)
+        cut = api.get(path)
+    assert cut.json["truncated"]
+    assert cut.headers["ETag"] != contents.tag(blob)
+    assert listed(blob, site.cast.ada).is_hurried, "it stands for a while"
+    assert api.get(path, If_None_Match=contents.tag(blob), expect=304)
+    monkeypatch.setattr(contents, "_for_now", contents.Kept(10))
+    whole = api.get(path)
+    assert (whole.json["truncated"], whole.json["count"]) == (False, 2)
+    assert whole.headers["ETag"] == contents.tag(blob)
+
+
+def test_bytes_that_are_gone_are_told_of(site: Site, made: Artifact) -> None:
     blob = blob_of(made, "readme.txt")
     blob.state = BlobState.REMOVED
     refused(BytesGone, lambda: contents.read_text(blob))
@@ -215,7 +298,7 @@ def test_bytes_that_are_gone_are_told_of(made: Artifact) -> None:
     whole = file.read_bytes()
     file.unlink()
     try:
-        refused(NotFound, lambda: contents.look_into(lost, "app.tar.gz"))
+        refused(NotFound, lambda: listed(lost, site.cast.ada))
     finally:
         file.write_bytes(whole)
 
@@ -412,7 +495,7 @@ def test_whoever_has_the_listing_already_costs_no_look(
     path = f"artifacts/{made.pk}/contents/?path=app.tar.gz"
     tag = api.get(path).headers["ETag"]
     assert blob_of(made, "app.tar.gz").sha256[:40] in tag
-    monkeypatch.setattr(contents, "look_into", lambda *_: pytest.fail("it was looked into again"))
+    monkeypatch.setattr(contents, "look_into", lambda *_, **__: pytest.fail("one more look"))
     answer = api.get(path, If_None_Match=tag, expect=304)
     assert (answer.content, answer.headers["ETag"]) == (b"", tag)
 
@@ -444,4 +527,4 @@ def test_a_million_members_are_no_more_than_the_api_answers(site: Site, api: Api
     assert len(found["members"]) <= 10_000
     assert found["count"] <= 100_000
     with pytest.raises(Invalid):
-        contents.read_member(blob_of(artifact, "many.zip"), "many.zip", 10_000)
+        contents.read_member(blob_of(artifact, "many.zip"), "many.zip", 10_000, by=site.cast.ada)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from pipelines import blobs, collecting
+from pipelines import blobs, collecting, scrubbing, tasks
+from pipelines.bundles import Member
 from pipelines.errors import Invalid, StorageUnavailable
 from pipelines.models import Blob
 from tests.parts import s3
@@ -158,6 +159,58 @@ def test_what_is_damaged_in_both_is_left_as_it_is(copy: Bucket) -> None:
     assert status == 1
     assert text.count(f"blob {blob.pk}") == 2
     assert copy.read(blob) == data[:-1]
+
+
+def test_what_was_found_before_a_check_broke_off_is_told(s3_server: s3.Server) -> None:
+    for _ in range(2):
+        FIRST.lose(blobs.keep_bytes([fresh()]))
+    wrong = s3.in_settings(s3_server.endpoint, s3_server.bucket())
+    wrong["OPTIONS"]["secret_key"] = "another"
+    with s3.storages_of(copy=wrong):
+        status, text = verify()
+    assert status == 1
+    assert text.count("is missing or does not have") == 1
+    said = next(line for line in text.splitlines() if line.startswith("could not check"))
+    assert said.endswith("(the check broke off after 1 findings)")
+    assert "StorageSilent(" not in text
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> Iterator[Path]:
+    """Both copies lie in folders."""
+    options = {"location": str(tmp_path / "second")}
+    described = {"BACKEND": "pipelines.storage.DurableFileSystemStorage", "OPTIONS": options}
+    with s3.storages_of(copy=described):
+        yield tmp_path / "second"
+
+
+def test_whoever_needs_true_bytes_has_them_mended(second: Path) -> None:
+    data, beats = fresh(), []
+    blob = blobs.keep_bytes([data])
+    FIRST.overwrite(blob, data[::-1])
+    assert scrubbing.make_true(blob, meanwhile=lambda: beats.append(1))
+    assert FIRST.read(blob) == data
+    assert beats
+
+
+def test_files_of_a_composed_bundle_are_mended(second: Path) -> None:
+    data = fresh()
+    files = [blobs.keep_bytes([each]) for each in (data, fresh())]
+    bundle = blobs.compose([Member(blob.pk, blob.pk, blob.size) for blob in files])
+    FIRST.overwrite(files[0], data[::-1])
+    tasks.mend_bytes(bundle.pk)
+    assert FIRST.read(files[0]) == data
+    assert blobs.reads_true(bundle)
+
+
+def test_what_is_damaged_everywhere_does_not_read_true(second: Path) -> None:
+    data = fresh()
+    blob = blobs.keep_bytes([data])
+    FIRST.overwrite(blob, data[::-1])
+    (second / blob.storage_name).chmod(0o600)
+    (second / blob.storage_name).write_bytes(data[:-1])
+    assert not scrubbing.make_true(blob)
+    assert FIRST.read(blob) == data[::-1]
 
 
 def test_a_storage_that_does_not_answer_is_not_checked_rather_than_broken(

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -357,6 +357,84 @@ def test_a_stream_may_take_its_time_but_not_fall_silent(opened: None) -> None:
                 got += chunk
         over.set()
     assert bytes(got) == b"x" * 10
+
+
+def trickle(piece: bytes, times: int, every: float) -> Callable[[Handler, Asked], None]:
+    """Answers in so many pieces, each after a while."""
+
+    def respond(handler: Handler, asked: Asked) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(piece) * times))
+        handler.end_headers()
+        for _ in range(times):
+            handler.wfile.write(piece)
+            time.sleep(every)
+
+    return respond
+
+
+def test_a_stream_that_dribbles_is_given_up(
+    opened: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.LEAST_PACE = 1000
+    monkeypatch.setattr(outbound, "PACE_WINDOW", 0.3)
+    with (
+        serve(trickle(b"x", 1000, 0.02)) as served,
+        outbound.open("GET", served.url) as streamed,
+        pytest.raises(Unreachable, match="less than 1000 a second"),
+    ):
+        list(streamed.chunks())
+    with (
+        serve(trickle(b"x", 30, 0.02)) as served,
+        outbound.open("GET", served.url, is_paced=False) as streamed,
+    ):
+        assert len(streamed.read()) == 30
+    settings.LEAST_PACE = 0
+    with (
+        serve(trickle(b"x", 30, 0.02)) as served,
+        outbound.open("GET", served.url) as streamed,
+    ):
+        assert len(streamed.read()) == 30
+
+
+def test_a_receiver_that_hardly_takes_anything_is_given_up(
+    opened: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.LEAST_PACE = 100_000_000
+    monkeypatch.setattr(outbound, "PACE_WINDOW", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+        def sip() -> None:
+            taken, _ = server.accept()
+            with taken, contextlib.suppress(OSError):
+                while taken.recv(1024):
+                    time.sleep(0.01)
+
+        threading.Thread(target=sip, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        body = (bytes(64 * 1024) for _ in range(10_000))
+        with (
+            pytest.raises(Unreachable, match="less than 100000000 a second"),
+            outbound.open("PUT", url, body=body, length=10_000 * 64 * 1024),
+        ):
+            pytest.fail("it was answered")
+
+
+def test_who_takes_the_bytes_slowly_is_not_put_down_to_who_sends_them(
+    opened: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.LEAST_PACE = 1000
+    monkeypatch.setattr(outbound, "PACE_WINDOW", 0.2)
+    with (
+        serve(trickle(bytes(64 * 1024), 8, 0.0)) as served,
+        outbound.open("GET", served.url) as streamed,
+    ):
+        size = 0
+        for chunk in streamed.chunks():
+            size += len(chunk)
+            time.sleep(0.05)
+    assert size == 8 * 64 * 1024
 
 
 def test_a_stream_that_breaks_off_says_so(opened: None) -> None:

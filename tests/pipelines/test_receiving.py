@@ -12,7 +12,7 @@ import pytest
 from django.conf import settings as site_settings
 from django.utils import timezone
 
-from pipelines import artifacts, blobs, collecting, receiving, runs, sweeping
+from pipelines import artifacts, blobs, collecting, receiving, runs, sweeping, tasks
 from pipelines.errors import (
     DigestMismatch,
     Incomplete,
@@ -22,6 +22,7 @@ from pipelines.errors import (
     PartDiffers,
     SluiceError,
     TooLarge,
+    TooManyUploads,
     TruncatedUpload,
     WrongState,
 )
@@ -32,6 +33,7 @@ from pipelines.models import (
     ExecutionState,
     Run,
     Upload,
+    UploadFile,
     UploadPart,
     UploadState,
 )
@@ -91,6 +93,10 @@ class Sender:
 
     def abort(self) -> Upload:
         return receiving.abort(Upload.objects.get(pk=self.upload.pk), by=self.by)
+
+    def release(self) -> None:
+        """What a worker does once it is nudged, or the sweeper has it do."""
+        tasks.release_upload(self.upload.pk)
 
     @property
     def state(self) -> str:
@@ -160,10 +166,11 @@ def test_whether_a_file_may_run_is_kept(site: Site, run: Run) -> None:
     assert may_run == {"bin/app": True, "readme": False}
 
 
-def test_joined_parts_are_gone_at_once_and_a_single_one_is_the_file(site: Site, run: Run) -> None:
+def test_joined_parts_are_released_and_a_single_one_is_the_file(site: Site, run: Run) -> None:
     before = there()
     sender = Sender(site, run, large=os.urandom(2500), small=os.urandom(10)).put_all()
     artifact, _ = sender.complete()
+    sender.release()
     assert not UploadPart.objects.exists()
     kept = {file.blob_id for file in artifact.files.all()}
     assert there() - before == kept
@@ -282,6 +289,7 @@ def test_an_aborted_upload_leaves_no_bytes(site: Site, run: Run) -> None:
     sender = Sender(site, run, a=os.urandom(2500)).put_all()
     assert len(there() - before) == 3
     assert sender.abort().state == S.ABORTED
+    sender.release()
     assert there() == before
     assert set(Blob.objects.filter(size__in=[1000, 500]).values_list("state", flat=True)) == {
         BlobState.REMOVED
@@ -292,6 +300,7 @@ def test_bytes_that_somebody_else_wanted_meanwhile_stay(site: Site, run: Run) ->
     sender = Sender(site, run, a=os.urandom(2500)).put_all()
     wanted = blobs.keep_bytes([sender.part(1, 2)])
     sender.abort()
+    sender.release()
     assert blobs.reads_true(wanted)
     assert sha256(sender.part(1, 1)) not in there()
 
@@ -333,6 +342,7 @@ def test_what_has_ended_takes_nothing_more(end: str, site: Site, run: Run) -> No
     ENDED[end](sender, site, run)
     expected = end if end in S.values else "expired"
     assert sender.state == expected
+    sender.release()
     assert not UploadPart.objects.exists()
     refused(WrongState, lambda: sender.put(1, 1))
     refused(WrongState, sender.abort)
@@ -411,6 +421,7 @@ def test_a_crash_after_a_file_was_joined_keeps_what_was_joined(
         patch.setattr(blobs, "keep", crash_at_the_second)
         with pytest.raises(Crash):
             sender.complete()
+    sender.release()
     # The parts of the joined file are gone, and nothing asks for them.
     assert sha256(sender.part(1, 1)) not in there()
     assert sender.put(1, 1)[1] is False
@@ -435,7 +446,90 @@ def test_an_expired_upload_lets_joined_files_go(
     assert sha256(sender.files["a"]) not in there()
 
 
+def test_no_request_removes_bytes_and_a_lost_nudge_is_repeated(
+    site: Site, run: Run, nobody_listens_to_the_queue: list[tuple[str, int]]
+) -> None:
+    before = there()
+    sender = Sender(site, run, a=os.urandom(2500)).put_all()
+    sent = there() - before
+    sender.abort()
+    assert there() == before | sent
+    nudges = nobody_listens_to_the_queue
+    assert (receiving.RELEASE, sender.upload.pk) in nudges
+    nudges.clear()
+    Upload.objects.update(ended_at=timezone.now() - timedelta(minutes=1))
+    sweeping.sweep()
+    assert (receiving.RELEASE, sender.upload.pk) in nudges
+    sender.release()
+    sender.release()
+    assert there() == before
+    nudges.clear()
+    sweeping.sweep()
+    assert (receiving.RELEASE, sender.upload.pk) not in nudges
+
+
+def test_what_was_given_up_is_forgotten_after_some_days(site: Site, run: Run) -> None:
+    given_up, done, open_one = (Sender(site, run, name, a=b"one").put_all() for name in "abc")
+    given_up.abort()
+    done.complete()
+    assert receiving.forget_given_up() == 0
+    Upload.objects.exclude(state=S.OPEN).update(ended_at=timezone.now() - timedelta(days=8))
+    # Whatever still has parts to release comes first.
+    assert receiving.forget_given_up() == 0
+    given_up.release()
+    tasks.collect()
+    there = set(Upload.objects.values_list("pk", flat=True))
+    assert there == {done.upload.pk, open_one.upload.pk}
+    assert set(UploadFile.objects.values_list("upload", flat=True)) == there
+
+
+# ---- How much -----------------------------------------------------------------------------------
+def test_one_person_may_have_so_many_uploads_open(site: Site, run: Run, settings: Any) -> None:
+    settings.OPEN_UPLOADS = 2
+    first, second = Sender(site, run, "first", a=b"1"), Sender(site, run, "second", a=b"2")
+    refusal = refused(TooManyUploads, lambda: Sender(site, run, "third", a=b"3"))
+    assert "2 uploads open" in refusal.detail
+    assert refusal.extra["open"] == [
+        {"pipeline": "app", "run": run.number, "upload": each.upload.pk} for each in (first, second)
+    ]
+    first.abort()
+    Sender(site, run, "third", a=b"3")
+    _late(second)
+    Sender(site, run, "fourth", a=b"4")
+
+
+def test_one_person_may_have_so_many_bytes_announced(site: Site, run: Run, settings: Any) -> None:
+    settings.OPEN_UPLOAD_BYTES = 2500
+    refused(TooLarge, lambda: Sender(site, run, a=bytes(2501)))
+    first = Sender(site, run, "first", a=bytes(1000), b=bytes(1000))
+    assert (
+        "2000 bytes"
+        in refused(TooManyUploads, lambda: Sender(site, run, "second", a=bytes(501))).detail
+    )
+    Sender(site, run, "second", a=bytes(500))
+    first.abort()
+    Sender(site, run, "third", a=bytes(2000))
+
+
+def test_what_others_have_open_is_theirs(site: Site, run: Run, settings: Any) -> None:
+    settings.OPEN_UPLOADS = 1
+    Sender(site, run, "first", a=b"1")
+    files = [Announced("a", 1)]
+    receiving.create(run, PLACE, "second", files, by=site.cast.admin)
+    refused(TooManyUploads, lambda: Sender(site, run, "third", a=b"3"))
+
+
 # ---- At once -----------------------------------------------------------------------------------
+@pytest.mark.postgres
+def test_of_many_begun_at_once_no_more_are_open_than_may_be(
+    site: Site, run: Run, settings: Any
+) -> None:
+    settings.OPEN_UPLOADS = 3
+    answers = outcomes([lambda n=n: Sender(site, run, f"a{n}", a=b"1") for n in range(10)])  # type: ignore[misc]
+    assert sum(isinstance(answer, TooManyUploads) for answer in answers) == 7
+    assert Upload.objects.open().count() == 3
+
+
 @pytest.mark.postgres
 def test_of_fifty_different_parts_at_once_one_is_taken(site: Site, run: Run) -> None:
     sender = Sender(site, run, a=os.urandom(1500))
@@ -488,6 +582,7 @@ def test_completed_and_aborted_at_once_one_of_both_holds(
         assert sender.state == S.ABORTED
         assert isinstance(made, WrongState)
         assert not Artifact.objects.exists()
+    sender.release()
     assert not UploadPart.objects.exists()
 
 

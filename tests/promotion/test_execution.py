@@ -26,6 +26,7 @@ from promotion.models import (
     Version,
 )
 from tests.cast import Site
+from tests.parts.s3 import storages_of
 from tests.sealed import unsealed
 from tests.world import nothing_changes, refused
 
@@ -225,6 +226,19 @@ def test_bytes_that_are_not_those_approved_stop_the_execution(site: Site, damage
     file.write_bytes(whole)
     promoting.retry(promotion, by=site.cast.ada)
     assert execute(promotion).state == P.COMPLETED
+
+
+def test_bytes_that_are_whole_in_the_second_copy_are_mended_and_placed(
+    site: Site, tmp_path: Path
+) -> None:
+    options = {"location": str(tmp_path)}
+    described = {"BACKEND": "pipelines.storage.DurableFileSystemStorage", "OPTIONS": options}
+    with storages_of(copy=described):
+        version = site.publish("1.0.0", files={"app.txt": b"to be mended"})
+        promotion = approved(site, version)
+        overwrite(stored(version), b"to be mender")
+        assert execute(promotion).state == P.COMPLETED
+    assert stored(version).read_bytes() == b"to be mended"
 
 
 def test_a_bundle_that_is_gone_stops_the_execution(site: Site) -> None:

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from pipelines import artifacts, registry, runs
 from pipelines.errors import Forbidden, Invalid, Unreachable, WrongState
+from pipelines.leases import leased
 from pipelines.models import Artifact, ExecutionState, ServiceConnection
 from pipelines.registry import Credentials, CredentialsRefused
 from promotion import descriptors, images, publishing, registries
@@ -439,6 +440,8 @@ def test_what_is_placed_or_newest_is_looked_at_when_it_is_due(
     ImageLook.objects.filter(version__in=[two, three]).update(looked_at=long_ago)
     assert list(images.due_for_a_look(timezone.now())) == [one, three], "the oldest look first"
     pusher.multiarch("1.0")
+    with leased("images.look", timedelta(minutes=1)):
+        assert images.look_where_due() == 0, "the beat before is still at it"
     assert images.look_where_due() == 2
     assert ImageLook.objects.get(version=one).state == LookState.MOVED
     assert ImageLook.objects.get(version=two).looked_at == long_ago

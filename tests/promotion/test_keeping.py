@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from promotion.keeping import Facts, Rules, decide, in_words
+from promotion.keeping import Facts, Rules, decide, doubts, in_words
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 
@@ -89,3 +89,36 @@ def test_rules_read_back_as_what_they_were() -> None:
     rules = Rules(newest=3, used_days=7)
     assert Rules.read(rules.as_json()) == rules
     assert Rules.read(None) == Rules()
+
+
+def doubted(rules: Rules, *known: Facts) -> list[str]:
+    return doubts(rules, [("app", each, decide(rules, each, NOW)) for each in known])
+
+
+NEW = facts(name="3.0.0", rank=1)
+OLD = facts(name="2.0.0", rank=2)
+
+
+def test_what_goes_before_anything_newer_was_placed_is_a_doubt() -> None:
+    (said,) = doubted(STRICT, NEW, OLD, facts(name="1.0.0", rank=3, placed_until=ago(300)))
+    assert said.startswith("Of app 2.0.0, 1.0.0 would go, and nothing newer was ever placed")
+    many = [facts(name=f"0.{n}", rank=n) for n in range(9, 1, -1)]
+    assert "0.9, 0.8, 0.7, 0.6, 0.5 and 3 more would go" in doubted(STRICT, NEW, *many)[0]
+
+
+@pytest.mark.parametrize(
+    ("rules", "known"),
+    [
+        (STRICT, [facts(rank=1, placed_in=("staging",)), OLD]),
+        (STRICT, [NEW, facts(rank=2, placed_in=("production",)), facts(rank=3)]),
+        (STRICT, [facts(rank=1, placed_until=ago(100)), OLD]),
+        (STRICT, [NEW, facts(rank=None)]),
+        (STRICT, [NEW]),
+        (Rules(newest=1, younger_days=1), [NEW, OLD]),
+        (Rules(newest=1, used_days=1), [NEW, OLD]),
+        (Rules(younger_days=1), [OLD]),
+        (Rules(), [NEW, OLD]),
+    ],
+)
+def test_otherwise_there_is_no_doubt(rules: Rules, known: list[Facts]) -> None:
+    assert doubted(rules, *known) == []

@@ -423,6 +423,7 @@ def test_retain_says_what_would_go_and_then_what_went(site: Site) -> None:
     assert "PRUNE  apps/app 1.0.0: no rule keeps it" in text
     assert "keep   apps/app 2.0.0: the newest" in text
     assert "would prune 1 of 2 versions" in text
+    assert "NOTE   Of app 1.0.0 would go, and nothing newer was ever placed" in text
     assert called("retain", "--repository", "apps") == "apps: pruned 1 version\n"
     with nothing_changes(), pytest.raises(CommandError, match="no repository “x”"):
         called("retain", "--repository", "x")

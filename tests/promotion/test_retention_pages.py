@@ -49,6 +49,7 @@ def test_managers_and_operators_try_rules_out_and_operators_alone_set_them(
         text = text_of(tried)
         assert "<strong>1</strong> version would be pruned, 1 kept." in text
         assert "no rule keeps it: 1 version newer" in text
+        assert "Of app 1.0.0 would go, and nothing newer was ever placed" in text
         assert ("Set these rules" in text) is (name == "admin")
     if name == "admin":
         assert client.post(ADDRESS, SAVE).status_code == 303

@@ -46,6 +46,8 @@ class Command(BaseCommand):
         for each in planned:
             word = "keep " if each.decision.keeps else "PRUNE"
             self.stdout.write(f"{word}  {each.version}: {each.decision.why}")
+        for doubt in retention.doubts(retention.rules_of(repository), planned):
+            self.stdout.write(f"NOTE   {doubt}")
         self.stdout.write(
             f"{repository}: would prune {len(doomed)} of {len(planned)} versions and free "
             f"{usage.bytes_freed(doomed)} bytes. Nothing was changed."
