@@ -5,8 +5,10 @@ Called by promoting.py alone, inside an execution.
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 from django.conf import settings
+from django.db.models import Max
 from django.utils import timezone
 
 from pipelines import scrubbing
@@ -60,10 +62,8 @@ def place(
     The caller holds the lock on the environment's row.
     """
     now = timezone.now()
+    since = _since(version, promotion, now)
     current = Placement.objects.current().filter(environment=environment, package=version.package)
-    last = current.first()
-    # A clock that went back must not end a placement before it began.
-    since = max(now, last.since) if last else now
     current.update(until=since)
     return Placement.objects.create(
         package=version.package,
@@ -75,6 +75,20 @@ def place(
         since=since,
         recorded_at=now,
     )
+
+
+def _since(version: Version, promotion: Promotion, now: datetime) -> datetime:
+    """When all that the promotion places begins: at one moment, so that no question about the past
+    finds half of a train."""
+    others = Placement.objects.filter(promotion=promotion).exclude(package=version.package_id)
+    if begun := others.first():
+        return begun.since
+    # A clock that went back must not end a placement before it began.
+    there = Placement.objects.current().filter(
+        environment=promotion.environment_id, package__in=promotion.items.values("package")
+    )
+    last: datetime | None = there.aggregate(last=Max("since"))["last"]
+    return max(now, last) if last else now
 
 
 def named_placement(placement: Placement) -> dict[str, str]:

@@ -14,6 +14,7 @@ from promotion import targets
 from promotion.ledger.append import NOTHING, About
 from promotion.models import (
     Environment,
+    Evidence,
     Package,
     Placement,
     Promotion,
@@ -23,6 +24,9 @@ from promotion.models import (
 )
 from promotion.policies import current_policy
 from promotion.publishing import named, require_bytes
+
+#: A larger train nobody could look through, and it would hold the locks of an execution for long.
+MOST_ITEMS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,11 @@ def plan(
     """Compute the plan of placing `versions` in `environment` now. Changes nothing."""
     if not versions:
         raise Invalid("Name at least one version to promote.")
+    if len(versions) > MOST_ITEMS:
+        raise Invalid(
+            f"A promotion places at most {MOST_ITEMS} versions, and {len(versions)} are named. "
+            "Request several promotions."
+        )
     packages = [version.package_id for version in versions]
     if len(set(packages)) != len(packages):
         raise Invalid("A promotion places one version of a package, not two.")
@@ -58,6 +67,7 @@ def plan(
     ordered = sorted(versions, key=lambda each: (each.package.repository.name, each.package.name))
     items = tuple((version, current.get(version.package_id)) for version in ordered)
     policy = current_policy(environment)
+    evidence = _evidence(versions)
     content: dict[str, Any] = {
         "environment": environment.name,
         "kind": str(kind),
@@ -70,7 +80,7 @@ def plan(
                     if replaced
                     else None
                 ),
-                "evidence": sorted(version.evidence.values_list("digest", flat=True)),
+                "evidence": sorted(evidence.get(version.pk, ())),
             }
             for version, replaced in items
         ],
@@ -82,54 +92,20 @@ def plan(
     return Plan(environment, str(kind), content, text.decode(), digest(text), items)
 
 
+def _evidence(versions: Sequence[Version]) -> dict[int, list[str]]:
+    """The digests of the statements about each version."""
+    found: dict[int, list[str]] = {}
+    rows = Evidence.objects.filter(version__in=versions).values_list("version", "digest")
+    for version, statement in rows:
+        found.setdefault(version, []).append(statement)
+    return found
+
+
 def fresh(versions: Sequence[Version]) -> list[Version]:
     """The versions as they are at this moment, in the same order."""
     found = Version.objects.with_names().select_related("replacement")
     by_pk = found.in_bulk([version.pk for version in versions])
     return [by_pk[version.pk] for version in versions]
-
-
-def diff(planned: Plan) -> list[dict[str, Any]]:
-    """What changes, file by file, against what the environment has now."""
-    return [
-        {
-            "repository": version.package.repository.name,
-            "package": version.package.name,
-            "from": replaced.name if replaced else None,
-            "to": version.name,
-            "files": _file_changes(version, replaced),
-        }
-        for version, replaced in planned.items
-    ]
-
-
-def _file_changes(version: Version, replaced: Version | None) -> list[dict[str, Any]]:
-    new = {file.path: file.blob for file in version.files.select_related("blob")}
-    old = (
-        {file.path: file.blob for file in replaced.files.select_related("blob")} if replaced else {}
-    )
-    changes = []
-    for path in sorted(new.keys() | old.keys()):
-        before, after = old.get(path), new.get(path)
-        if before is None:
-            change = "added"
-        elif after is None:
-            change = "removed"
-        elif before.sha256 != after.sha256:
-            change = "changed"
-        else:
-            continue
-        changes.append(
-            {
-                "path": path,
-                "change": change,
-                "size_before": before.size if before else None,
-                "size_after": after.size if after else None,
-                "sha256_before": before.sha256 if before else None,
-                "sha256_after": after.sha256 if after else None,
-            }
-        )
-    return changes
 
 
 def replan(promotion: Promotion) -> Plan:

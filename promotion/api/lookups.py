@@ -1,10 +1,10 @@
 """How the API finds what an address or a body names; 404 where there is no such thing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models import OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.shortcuts import get_object_or_404
 from django.utils.dateparse import parse_date, parse_datetime
 
@@ -90,21 +90,31 @@ def version_for_bytes(repository_name: str, package_name: str, name: str) -> Ver
 
 def named_version(item: Mapping[str, Any]) -> Version:
     """The version that an item of a body names."""
-    found = (
-        Version.objects.with_names()
-        .select_related("replacement")
-        .filter(
+    return named_versions([item])[0]
+
+
+def named_versions(items: Sequence[Mapping[str, Any]]) -> list[Version]:
+    """The versions that the items of a body name, found with one question for all."""
+    wanted = Q()
+    for item in items:
+        wanted |= Q(
             package__repository__name=item["repository"],
             package__name=item["package"],
             name=item["version"],
         )
-        .first()
-    )
-    if found is None:
-        raise NotFound(
-            f"There is no version {item['repository']}/{item['package']} {item['version']}."
-        )
-    return found
+    found = {
+        (version.package.repository.name, version.package.name, version.name): version
+        for version in Version.objects.with_names().select_related("replacement").filter(wanted)
+    }
+    versions = []
+    for item in items:
+        version = found.get((item["repository"], item["package"], item["version"]))
+        if version is None:
+            raise NotFound(
+                f"There is no version {item['repository']}/{item['package']} {item['version']}."
+            )
+        versions.append(version)
+    return versions
 
 
 def environment(name: str) -> Environment:

@@ -8,6 +8,7 @@ from django.urls import reverse
 from pipelines import links
 from pipelines.api.shapes import timestamp
 from promotion import gathering
+from promotion.api.diff_shapes import WholeChange
 from promotion.models import (
     Promotion,
 )
@@ -20,29 +21,11 @@ class GateAnswer(TypedDict):
     inputs: dict[str, Any]
 
 
-class FileChange(TypedDict):
-    path: str
-    change: str
-    size_before: int | None
-    size_after: int | None
-    sha256_before: str | None
-    sha256_after: str | None
-
-
-class Change(TypedDict):
-    """What a promotion changes of one package. The key `from` cannot be an attribute's name."""
-
-    repository: str
-    package: str
-    to: str
-    files: list[FileChange]
-
-
 class PlanAnswer(TypedDict):
     plan: dict[str, Any]
     plan_digest: str
     gates: list[GateAnswer]
-    diff: list[Change]
+    diff: list[WholeChange]
 
 
 class ItemAnswer(TypedDict):

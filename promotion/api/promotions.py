@@ -18,8 +18,9 @@ from pipelines.api.base import (
 )
 from pipelines.api.schema import IDEMPOTENCY, operation, page_of, shape
 from pipelines.errors import Invalid
-from promotion import deciders, gathering, plans, promoting, second_factor
+from promotion import deciders, diffs, gathering, plans, promoting, second_factor
 from promotion.api import lookups
+from promotion.api.diff_shapes import difference
 from promotion.api.promotion_shapes import (
     ChallengeAnswer,
     PlanAnswer,
@@ -41,7 +42,7 @@ class ItemBody(StrictSerializer):
 
 class PlanBody(StrictSerializer):
     environment = serializers.CharField(max_length=64)
-    items = ItemBody(many=True, allow_empty=False)
+    items = serializers.ListField(child=ItemBody(), allow_empty=False, max_length=plans.MOST_ITEMS)
 
 
 class RequestBody(PlanBody):
@@ -95,7 +96,7 @@ class PlanView(ApiView):
         body = read(PlanBody, request)
         planned = plans.plan(
             lookups.named_environment(body["environment"]),
-            [lookups.named_version(item) for item in body["items"]],
+            lookups.named_versions(body["items"]),
         )
         gates = gathering.preview_gates(planned, by=caller(request))
         return Response(
@@ -103,7 +104,7 @@ class PlanView(ApiView):
                 "plan": planned.content,
                 "plan_digest": planned.digest,
                 "gates": [gate.as_json() for gate in gates],
-                "diff": plans.diff(planned),
+                "diff": [difference(each) for each in diffs.diff(planned)],
             }
         )
 
@@ -158,7 +159,7 @@ class PromotionsView(ApiView):
         body = read(RequestBody, request)
         made = promoting.request(
             lookups.named_environment(body["environment"]),
-            [lookups.named_version(item) for item in body["items"]],
+            lookups.named_versions(body["items"]),
             by=caller(request),
             comment=body["comment"],
             seen=body.get("plan_digest"),

@@ -11,7 +11,7 @@ from django.utils import timezone
 from pipelines.models import Pipeline
 from pipelines.web.doors import PageRequest, page
 from pipelines.web.paging import in_order
-from promotion import deciders, recalling, rules
+from promotion import deciders, diffs, policies, recalling, rules
 from promotion.models import (
     Environment,
     Package,
@@ -26,6 +26,9 @@ from promotion.models import (
 from promotion.ranges import is_newer
 from promotion.web import recalls, shapes
 
+#: What is there now, by package and environment.
+Placed = dict[tuple[int, int], Placement]
+
 PACKAGES_PER_PAGE = 100
 #: For how long a failed promotion of one's own is still worth a line.
 STILL_NEWS = timedelta(days=7)
@@ -38,11 +41,12 @@ def board(request: PageRequest) -> HttpResponse:
     if repository:
         packages = packages.filter(repository__name=repository)
     listed = in_order(request, packages, size=PACKAGES_PER_PAGE)
-    environments = list(Environment.objects.all())
+    environments = list(Environment.objects.with_names())
+    placed = _placed(list(listed.rows))
     context: dict[str, Any] = {
         "page": listed,
-        "environments": environments,
-        "rows": _rows(list(listed.rows), environments),
+        "environments": [(each, _lags_behind(each, environments, placed)) for each in environments],
+        "rows": _rows(list(listed.rows), environments, placed),
         "repositories": Repository.objects.values_list("name", flat=True),
         "repository": repository,
         "may_request": rules.may(request.user, "promotion.request"),
@@ -52,14 +56,30 @@ def board(request: PageRequest) -> HttpResponse:
     return render(request, "promotion/board.html", context)
 
 
-def _rows(packages: list[Package], environments: list[Environment]) -> list[dict[str, Any]]:
-    keys = [package.pk for package in packages]
-    placed = {
+def _placed(packages: list[Package]) -> Placed:
+    return {
         (placement.package_id, placement.environment_id): placement
         for placement in Placement.objects.current()
-        .filter(package__in=keys)
+        .filter(package__in=packages)
         .select_related("version__replacement")
     }
+
+
+def _lags_behind(environment: Environment, others: list[Environment], placed: Placed) -> str:
+    """The name of the environment before it, where that has what this one lacks; or nothing."""
+    upstream = policies.rules_of(policies.current_policy(environment)).upstream
+    before = next((each.pk for each in others if each.name == upstream), None)
+    for (package, place), placement in placed.items():
+        here = placed.get((package, environment.pk))
+        if place == before and (here is None or here.version_id != placement.version_id):
+            return upstream or ""
+    return ""
+
+
+def _rows(
+    packages: list[Package], environments: list[Environment], placed: Placed
+) -> list[dict[str, Any]]:
+    keys = [package.pk for package in packages]
     pending = {
         (item.package_id, item.promotion.environment_id): item
         for item in PromotionItem.objects.filter(
@@ -185,7 +205,7 @@ def _case(promotion: Promotion) -> dict[str, Any]:
         "promotion": promotion,
         "headline": shapes.headline(promotion),
         "items": [
-            (item, shapes.kind_of_change(item.version, item.replaces, promotion.kind))
+            (item, diffs.kind_of_change(item.version, item.replaces, promotion.kind))
             for item in promotion.items.all()
         ],
     }

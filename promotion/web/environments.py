@@ -55,6 +55,7 @@ def environment(request: PageRequest, environment: str) -> HttpResponse:
     context: dict[str, Any] = {
         "environment": found,
         "policy": policy,
+        "upstream": policies.rules_of(policy).upstream,
         "target": targets.of(found),
         "trial": trying.last_trial(found),
         "policy_words": in_words(policies.rules_of(policy)),

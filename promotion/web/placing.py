@@ -3,26 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django.http import HttpResponse, QueryDict
+from django.http import HttpResponse
 
 from pipelines.errors import Invalid, SluiceError
 from pipelines.web.doors import PageRequest, done, one, page, require_confirmed, shown
-from promotion import gates, gathering, plans, promoting, rules
+from promotion import gates, gathering, plans, promoting, rules, trains
 from promotion.models import (
     Environment,
     Package,
     Placement,
     PromotionKind,
-    Repository,
     Version,
     VersionState,
 )
-from promotion.web import shapes
+from promotion.web import choosing, shapes
+from promotion.web.differences import differences
 from promotion.web.environments import find_environment
-
-#: Of how many versions of a package people can choose here; older ones from their own page.
-VERSIONS_PER_PACKAGE = 20
-PACKAGES = 200
 
 
 @page("GET", "POST")
@@ -30,7 +26,10 @@ def promotion_new(request: PageRequest) -> HttpResponse:
     rules.require(request.user, "promotion.request")
     given = request.POST if request.method == "POST" else request.GET
     environment = Environment.objects.with_names().filter(name=given.get("environment", "")).first()
-    versions = _versions(given)
+    versions = choosing.named(given)
+    preset = choosing.preset(given, environment)
+    if preset is not None:
+        versions = list({each.pk: each for each in (*preset.versions, *versions)}.values())
     refused: SluiceError | None = None
     if request.method == "POST":
         try:
@@ -57,63 +56,13 @@ def promotion_new(request: PageRequest) -> HttpResponse:
         "environments": Environment.objects.all(),
         "chosen": versions,
         "comment": given.get("comment", ""),
-        **_choices(given, environment, versions),
+        "preset": preset,
+        "upstream": trains.upstream_of(environment) if environment else None,
+        **choosing.choices(given, environment, versions),
     }
     if environment is not None and versions:
         context |= preview(request, environment, versions, PromotionKind.PROMOTION)
     return shown(request, "promotion/promotion_new.html", context, refused)
-
-
-def _versions(given: QueryDict) -> list[Version]:
-    """The versions that the address names by number; what is not a number names none."""
-    wanted = [int(each) for each in given.getlist("version")[:100] if _is_key(each)]
-    found = Version.objects.with_names().select_related("replacement").in_bulk(wanted)
-    missing = [each for each in wanted if each not in found]
-    if missing:
-        raise Invalid(f"There is no version with the number {missing[0]}.")
-    return list(found.values())
-
-
-def _is_key(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 18
-
-
-def _choices(
-    given: QueryDict, environment: Environment | None, chosen: Sequence[Version]
-) -> dict[str, Any]:
-    """The packages to choose versions of, with what the environment has of each."""
-    repository = given.get("repository", "")
-    packages = Package.objects.select_related("repository").order_by("repository__name", "name")
-    if repository:
-        packages = packages.filter(repository__name=repository)
-    listed = list(packages[:PACKAGES])
-    placed = {}
-    if environment is not None:
-        current = Placement.objects.current().filter(environment=environment, package__in=listed)
-        placed = {each.package_id: each.version for each in current.select_related("version")}
-    options: dict[int, list[Version]] = {}
-    for version in Version.objects.available().filter(package__in=listed).order_by("-pk")[:2000]:
-        options.setdefault(version.package_id, []).append(version)
-    # A version that was named in the address is offered however old it is.
-    for version in chosen:
-        of_package = options.setdefault(version.package_id, [])
-        if version.pk not in [each.pk for each in of_package[:VERSIONS_PER_PACKAGE]]:
-            of_package.insert(0, version)
-    picked = {version.package_id: version.pk for version in chosen}
-    return {
-        "repository": repository,
-        "repositories": Repository.objects.values_list("name", flat=True),
-        "packages": [
-            {
-                "package": package,
-                "now": placed.get(package.pk),
-                "versions": options[package.pk][:VERSIONS_PER_PACKAGE],
-                "picked": picked.get(package.pk),
-            }
-            for package in listed
-            if package.pk in options
-        ],
-    }
 
 
 def preview(
@@ -130,7 +79,7 @@ def preview(
     return {
         "planned": planned,
         "changes": changes,
-        "diff": plans.diff(planned),
+        "differences": differences(planned),
         "gates": shown_gates,
         "open_gates": shapes.open_count(shown_gates),
         "plan": shapes.plan_lines(planned),

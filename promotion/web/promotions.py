@@ -18,6 +18,7 @@ from promotion.models import (
     PromotionState,
 )
 from promotion.web import shapes
+from promotion.web.differences import differences
 
 P = PromotionState
 
@@ -155,7 +156,7 @@ def _review(
         "promotion": found,
         "headline": shapes.headline(found),
         "changes": shapes.changes(requested),
-        "diff": plans.diff(requested),
+        "differences": differences(requested, as_of=found.requested_at),
         "items": [
             (item, [shapes.evidence(each) for each in item.version.evidence.all()])
             for item in found.items.all()

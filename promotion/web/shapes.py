@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from pipelines.templatetags.sluice import file_size
 from promotion import descriptors, images, plans
+from promotion.diffs import kind_of_change
 from promotion.gates import GateResult
 from promotion.models import Evidence, Promotion, PromotionKind, PromotionState, Version
 
@@ -33,17 +34,6 @@ def image(version: Version) -> dict[str, Any]:
         "details": images.details_of(version),
         "look": getattr(version, "image_look", None),
     }
-
-
-def kind_of_change(version: Version, replaced: Version | None, kind: str) -> str:
-    """What placing `version` does to a package: new, upgrade, rollback or unchanged."""
-    if replaced is None:
-        return "new"
-    if replaced.pk == version.pk:
-        return "unchanged"
-    # Versions are numbered in the order of their publication.
-    is_back = kind == PromotionKind.ROLLBACK or version.pk < replaced.pk
-    return "rollback" if is_back else "upgrade"
 
 
 def changes(planned: plans.Plan) -> list[dict[str, Any]]:

@@ -97,21 +97,6 @@ def test_a_plan_needs_versions_and_one_of_each_package(site: Site) -> None:
     refused(Invalid, lambda: plans.plan(site.staging, versions))
 
 
-def test_the_difference_is_shown_file_by_file(site: Site) -> None:
-    old = site.publish("1.0.0", files={"gone": b"1", "kept": b"2", "other": b"3"})
-    new = site.publish("1.1.0", files={"kept": b"2", "new": b"4", "other": b"33"})
-    site.promote(site.staging, old)
-    (shown,) = plans.diff(plans.plan(site.staging, [new]))
-    assert (shown["from"], shown["to"]) == ("1.0.0", "1.1.0")
-    assert [(each["path"], each["change"]) for each in shown["files"]] == [
-        ("gone", "removed"),
-        ("new", "added"),
-        ("other", "changed"),
-    ]
-    sizes = {each["path"]: (each["size_before"], each["size_after"]) for each in shown["files"]}
-    assert sizes == {"gone": (1, None), "new": (None, 1), "other": (1, 2)}
-
-
 # ---- Request -------------------------------------------------------------------------------------
 def test_a_request_keeps_its_plan_and_moves_nothing(site: Site) -> None:
     version = site.publish("1.0.0")
