@@ -17,8 +17,11 @@ from pipelines.models import Artifact
 from promotion import promoting, publishing
 from promotion.models import (
     Approval,
+    ArtifactEvidence,
+    CheckedSignature,
     Environment,
     Evidence,
+    EvidenceKey,
     ImageDetails,
     ImageLook,
     LedgerEntry,
@@ -151,10 +154,34 @@ class ImageLookAdmin(ReadOnlyAdmin[ImageLook]):
 
 @admin.register(Evidence)
 class EvidenceAdmin(ReadOnlyAdmin[Evidence]):
-    list_display = ("version", "predicate_type", "result", "digest", "added_by", "added_at")
-    list_filter = ("predicate_type", "result", "added_at")
+    list_display = ("version", "kind", "predicate_type", "result", "added_by", "added_at")
+    list_filter = ("kind", "result", "added_at")
     list_select_related = ("version__package__repository", "added_by")
     search_fields = ("predicate_type", "digest", "version__name", "version__package__name")
+
+
+@admin.register(ArtifactEvidence)
+class ArtifactEvidenceAdmin(ReadOnlyAdmin[ArtifactEvidence]):
+    list_display = ("artifact", "kind", "predicate_type", "result", "added_by", "added_at")
+    list_filter = ("kind", "result", "added_at")
+    list_select_related = ("artifact__run__pipeline", "added_by")
+    search_fields = ("predicate_type", "digest", "artifact__name")
+
+
+@admin.register(EvidenceKey)
+class EvidenceKeyAdmin(ReadOnlyAdmin[EvidenceKey]):
+    list_display = ("name", "algorithm", "fingerprint", "added_by", "added_at", "revoked_at")
+    list_filter = ("algorithm", "revoked_at")
+    list_select_related = ("added_by",)
+    search_fields = ("name", "fingerprint")
+
+
+@admin.register(CheckedSignature)
+class CheckedSignatureAdmin(ReadOnlyAdmin[CheckedSignature]):
+    list_display = ("evidence", "key", "checked_at")
+    list_filter = ("key", "checked_at")
+    list_select_related = ("evidence__version__package__repository", "key")
+    search_fields = ("key__name", "evidence__digest")
 
 
 @admin.register(Environment)

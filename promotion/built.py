@@ -19,6 +19,7 @@ from pipelines.errors import Invalid
 from pipelines.flow.document import as_text
 from pipelines.models import Revision, Run
 from promotion.comparing import claims, contents, lists, origins
+from promotion.evidence import boms
 from promotion.models import Evidence, ImageDetails, Version
 
 Pair = tuple[Version, Version | None]
@@ -252,5 +253,8 @@ def _components(
 
 
 def components_of(statement: Evidence) -> tuple[claims.Component, ...]:
-    """What a bill of materials lists. None is read yet, so all of them list nothing."""
-    return ()
+    """What a bill of materials lists; nothing where it cannot be read, which its own line says."""
+    try:
+        return boms.components(statement)
+    except Invalid:
+        return ()

@@ -12,6 +12,7 @@ from django.utils import timezone
 from accounts.models import User
 from pipelines.models import Run, Trigger
 from promotion import expressions, gates, rules
+from promotion.evidence import facts
 from promotion.gates import (
     Facts,
     GateResult,
@@ -26,7 +27,6 @@ from promotion.models import (
     Approval,
     Decision,
     Environment,
-    Evidence,
     Placement,
     Promotion,
     PromotionKind,
@@ -183,12 +183,14 @@ def _of_run(run: Run | None, version: Version) -> dict[str, Any]:
 
 
 def known_evidence(versions: Iterable[Version]) -> dict[int, tuple[KnownEvidence, ...]]:
-    """By version, every statement about it."""
-    found: dict[int, list[KnownEvidence]] = {}
-    for each in Evidence.objects.filter(version__in=versions):
-        known = KnownEvidence(each.digest, "", each.predicate_type, each.result)
-        found.setdefault(each.version_id, []).append(known)
-    return {pk: tuple(statements) for pk, statements in found.items()}
+    """By version, every statement about it, with the trusted keys that verified it."""
+    return {
+        pk: tuple(
+            KnownEvidence(each.digest, each.kind, each.predicate_type, each.result, each.keys)
+            for each in statements
+        )
+        for pk, statements in facts.of(versions).items()
+    }
 
 
 def _is_pre_release(name: str) -> bool:

@@ -16,7 +16,7 @@ from pipelines.canonical import timestamp
 from pipelines.errors import Invalid
 from promotion.carrying import Carried
 from promotion.models import Environment, Placement, Promotion, Version
-from promotion.publishing import named
+from promotion.naming import named
 
 
 def read_back(promotion: Promotion, *, alive: Callable[[], None]) -> None:

@@ -22,8 +22,9 @@ from promotion.models import (
     Version,
     VersionState,
 )
+from promotion.naming import named
 from promotion.policies import current_policy
-from promotion.publishing import named, require_bytes
+from promotion.publishing import require_bytes
 
 #: A larger train nobody could look through, and it would hold the locks of an execution for long.
 MOST_ITEMS = 100

@@ -1,6 +1,5 @@
 """Publishing: an artifact becomes a version, sealed and never changed."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,20 +12,19 @@ from pipelines import blobs, forgetting
 from pipelines.artifacts import resolve_text
 from pipelines.canonical import (
     ManifestFile,
-    canonical,
     digest,
     files_manifest,
     image_manifest,
 )
-from pipelines.errors import Invalid, NameTaken, NotFound, TooLarge
+from pipelines.errors import Invalid, NameTaken, NotFound
 from pipelines.models import Artifact, ExecutionState, Run, ServiceConnection
 from pipelines.models.artifact import ArtifactType
 from pipelines.models.pipeline import check_slug
 from promotion import images, registries, rules
 from promotion.errors import NotValidated, Pruned, Recalled, VersionExists
+from promotion.evidence import keeping, producing
 from promotion.ledger.append import About, append
 from promotion.models import (
-    Evidence,
     Package,
     Repository,
     RepositoryKind,
@@ -35,8 +33,7 @@ from promotion.models import (
     VersionState,
 )
 from promotion.models.version import check_version_name
-
-MAX_EVIDENCE_BYTES = 4 * 1024**2
+from promotion.naming import about, named
 
 KIND_OF_TYPE = {
     ArtifactType.FLOW_PUBLIC: RepositoryKind.GENERIC,
@@ -51,21 +48,6 @@ class Published:
 
     version: Version
     is_new: bool
-
-
-def about(version: Version) -> About:
-    """By what the ledger entries on a version are found."""
-    return About(repository=version.package.repository.name, package=version.package.name)
-
-
-def named(version: Version) -> dict[str, str]:
-    """How ledger entries name a version and its bytes."""
-    return {
-        "repository": version.package.repository.name,
-        "package": version.package.name,
-        "version": version.name,
-        "manifest_digest": version.manifest_digest,
-    }
 
 
 def create_repository(
@@ -126,7 +108,12 @@ def publish(
     _require_current(artifact)
     forgetting.require_bytes(artifact)
     manifest = manifest_of(artifact)
-    looked_up = _looked_up(repository, package_name, version_name, artifact)
+    # Asked and read before the transaction: nothing waits for another machine with the database
+    # locked.
+    is_taken = _is_taken(repository, package_name, version_name, artifact)
+    asks = bool(artifact.image) and not is_taken
+    looked_up = images.look_up(repository, artifact.image, artifact.image_tag) if asks else None
+    produced = () if is_taken else producing.of(artifact)
     try:
         with transaction.atomic():
             package, _ = Package.objects.get_or_create(
@@ -139,6 +126,7 @@ def publish(
             version = _seal(
                 package, version_name, artifact, manifest, looked_up, by=by, notes=notes
             )
+            keeping.bring(version, produced, by=by)
     except IntegrityError as error:
         existing = _existing(repository, package_name, version_name)
         if why := _why_taken(existing, digest(manifest)):
@@ -147,17 +135,14 @@ def publish(
     return Published(version, is_new=True)
 
 
-def _looked_up(
-    repository: Repository, package: str, version: str, artifact: Artifact
-) -> images.LookedUp | None:
-    """What the registry says of an image that becomes a new version. Asked before the transaction:
-    nothing waits for another machine with the database locked."""
-    named = Version.objects.filter(
+def _is_taken(repository: Repository, package: str, version: str, artifact: Artifact) -> bool:
+    """Whether the version is there already, so that nothing need be found out for it. What another
+    CI system reports of files needs nothing found out, and no statement to know so."""
+    if artifact.run.is_external and not artifact.image:
+        return False
+    return Version.objects.filter(
         package__repository=repository, package__name=package, name=version
-    )
-    if not artifact.image or named.exists():
-        return None
-    return images.look_up(repository, artifact.image, artifact.image_tag)
+    ).exists()
 
 
 def _why_taken(existing: Version, manifest_digest: str) -> str:
@@ -334,45 +319,3 @@ def require_bytes(version: Version) -> None:
             f"Its bytes are no longer kept. {instead}",
             replacement=replacement,
         )
-
-
-def add_evidence(
-    version: Version, *, by: User, predicate_type: str, result: str, payload: Mapping[str, Any]
-) -> Evidence:
-    """Keep a statement about a version; the same one again is found, not doubled."""
-    rules.require(by, "evidence.add")
-    if not predicate_type.strip():
-        raise Invalid("Name the predicate_type: what kind of statement this is.")
-    try:
-        text = canonical({"payload": payload, "predicate_type": predicate_type, "result": result})
-    except ValueError as error:
-        raise Invalid(f"The payload has no canonical JSON: {error}.") from error
-    if len(text) > MAX_EVIDENCE_BYTES:
-        raise TooLarge(f"A statement may have at most {MAX_EVIDENCE_BYTES} bytes.")
-    now = timezone.now()
-    with transaction.atomic():
-        evidence, is_new = Evidence.objects.get_or_create(
-            version=version,
-            predicate_type=predicate_type,
-            digest=digest(text),
-            defaults={
-                "payload": text.decode(),
-                "result": result,
-                "added_by": by,
-                "added_at": now,
-            },
-        )
-        if is_new:
-            append(
-                "evidence.added",
-                by=by,
-                at=now,
-                about=about(version),
-                data={
-                    **named(version),
-                    "predicate_type": predicate_type,
-                    "result": result,
-                    "digest": evidence.digest,
-                },
-            )
-    return evidence

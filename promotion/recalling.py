@@ -33,7 +33,8 @@ from promotion.models import (
     Version,
     VersionState,
 )
-from promotion.publishing import about, named, require_bytes
+from promotion.naming import about, named
+from promotion.publishing import require_bytes
 
 RECONSIDER = "promotion.reconsider"
 NOTE_EVERY = timedelta(hours=1)

@@ -36,7 +36,8 @@ from promotion.models import (
     VersionState,
 )
 from promotion.models.placement import PlacementQuerySet
-from promotion.publishing import about, named, require_bytes
+from promotion.naming import about, named
+from promotion.publishing import require_bytes
 
 MOST = 1000
 NOTE_EVERY = timedelta(hours=1)

@@ -28,7 +28,8 @@ from promotion.models import (
     Version,
     VersionState,
 )
-from promotion.publishing import about, named, require_usable
+from promotion.naming import about, named
+from promotion.publishing import require_usable
 from promotion.ranges import Range, newest
 
 #: How many versions an answer tells of; all are looked at.

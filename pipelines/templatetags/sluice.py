@@ -76,6 +76,9 @@ LOOKS: dict[str, Look] = {
     "verified": Look("Verified", "success", "shield"),
     "claimed": Look("Claimed", "warning", "quote"),
     "missing": Look("Missing", "neutral", "circle-minus"),
+    # Keys that evidence is checked with.
+    "trusted": Look("Trusted", "success", "shield"),
+    "revoked": Look("Revoked", "danger", "octagon"),
     # What a promotion does to one package.
     "new": Look("New", "info", "plus"),
     "upgrade": Look("Upgrade", "success", "arrow-up"),
@@ -122,6 +125,7 @@ STATE_GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Gates": ("open", "closed"),
     "Evidence": ("verified", "claimed", "missing"),
+    "Evidence keys": ("trusted", "revoked"),
     "Changes": ("new", "upgrade", "rollback", "unchanged"),
     "Files": ("added", "changed", "removed"),
 }
@@ -424,6 +428,7 @@ _SECTIONS: dict[str, str] = {
     "promotion:history": "history",
     "promotion:ledger": "history",
     "promotion:selection": "history",
+    "promotion:evidence": "keys",
     "promotion:storage": "storage",
     "pipelines:": "pipelines",
     "accounts:": "account",

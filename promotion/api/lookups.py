@@ -14,6 +14,8 @@ from pipelines.errors import Invalid, NotFound
 from pipelines.models import ServiceConnection
 from promotion.models import (
     Environment,
+    Evidence,
+    EvidenceKey,
     Package,
     Placement,
     Promotion,
@@ -63,7 +65,7 @@ def whole_versions() -> "QuerySet[Version]":
         .defer("bundle__recipe")
         .prefetch_related(
             "files__blob",
-            "evidence__added_by",
+            Prefetch("evidence", queryset=Evidence.objects.whole()),
             Prefetch("placements", queryset=Placement.objects.current().with_names()),
         )
     )
@@ -131,6 +133,12 @@ def named_environment(name: str) -> Environment:
     if found is None:
         raise NotFound(f"There is no environment “{name[:64]}”.")
     return found
+
+
+def evidence_key(name: str) -> EvidenceKey:
+    return get_object_or_404(
+        EvidenceKey.objects.select_related("added_by", "revoked_by"), name=name
+    )
 
 
 def usable_connection(name: str, by: User) -> ServiceConnection | None:

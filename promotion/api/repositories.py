@@ -33,11 +33,9 @@ from promotion.api.shapes import (
     RepositoryAnswer,
     ResolvedAnswer,
     SelectionAnswer,
-    StatementAnswer,
     VersionAnswer,
     package_answer,
     repository_answer,
-    statement_answer,
     version_answer,
 )
 from promotion.ledger.append import current_size
@@ -71,12 +69,6 @@ class PublishBody(StrictSerializer):
     run = serializers.IntegerField(required=False)
     reference = serializers.CharField(max_length=500, required=False)
     notes = serializers.CharField(default="", allow_blank=True, max_length=20_000)
-
-
-class EvidenceBody(StrictSerializer):
-    predicate_type = serializers.CharField(max_length=255)
-    result = serializers.CharField(max_length=40, default="", allow_blank=True)
-    payload = serializers.DictField(default=dict)
 
 
 class SelectBody(StrictSerializer):
@@ -280,35 +272,6 @@ class VersionFileView(ApiView):
         return download_file(request, found, path, partial(_note_download, found, request))
 
     head = get
-
-
-class EvidenceView(ApiView):
-    @operation(
-        "The evidence on a version, each statement whole",
-        {200: page_of(StatementAnswer)},
-        refusals=(404, 422),
-        tag=TAG,
-        is_list=True,
-    )
-    def get(self, request: Request, repository: str, package: str, version: str) -> Response:
-        query(request)
-        found = lookups.version(repository, package, version)
-        rows = found.evidence.select_related("added_by")
-        return page(self, request, rows, statement_answer)
-
-    @operation(
-        "Add evidence on a version",
-        {201: shape(StatementAnswer)},
-        refusals=(404, 415, 422),
-        body=EvidenceBody,
-        headers=IDEMPOTENCY,
-        tag=TAG,
-    )
-    @idempotent
-    def post(self, request: Request, repository: str, package: str, version: str) -> Response:
-        found = lookups.version(repository, package, version)
-        added = publishing.add_evidence(found, by=caller(request), **read(EvidenceBody, request))
-        return Response(statement_answer(added), status=201)
 
 
 # ---- Selections --------------------------------------------------------------------------------

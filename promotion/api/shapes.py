@@ -9,10 +9,10 @@ from accounts.models import User
 from pipelines import links
 from pipelines.api.shapes import timestamp
 from promotion import descriptors, targets
+from promotion.api.evidence_shapes import EvidenceAnswer, evidence_answer
 from promotion.api.image_shapes import ImageAnswer, image_answer
 from promotion.models import (
     Environment,
-    Evidence,
     LedgerEntry,
     Package,
     Placement,
@@ -105,39 +105,6 @@ class VersionFileAnswer(TypedDict):
     sha256: str
     md5: str
     download_url: str
-
-
-class EvidenceAnswer(TypedDict):
-    """A statement in short, as a version carries it. The statement itself may be large."""
-
-    predicate_type: str
-    result: str
-    digest: str
-    status: str
-    added_by: str
-    added_at: str | None
-
-
-class StatementAnswer(EvidenceAnswer):
-    """A statement whole."""
-
-    payload: Any
-
-
-def statement_answer(evidence: Evidence) -> StatementAnswer:
-    payload = json.loads(evidence.payload)["payload"]
-    return {**evidence_answer(evidence), "payload": payload}
-
-
-def evidence_answer(evidence: Evidence) -> EvidenceAnswer:
-    return {
-        "predicate_type": evidence.predicate_type,
-        "result": evidence.result,
-        "digest": evidence.digest,
-        "status": evidence.standing,
-        "added_by": evidence.added_by.username,
-        "added_at": timestamp(evidence.added_at),
-    }
 
 
 class VersionAnswer(TypedDict):

@@ -5,6 +5,7 @@ from django.urls import path
 from promotion.api import (
     contents,
     environments,
+    evidence,
     history,
     promotions,
     recalls,
@@ -62,13 +63,32 @@ urlpatterns = [
     ),
     path(f"{VERSION}/contents/", contents.VersionContentsView.as_view(), name="version-contents"),
     path(f"{VERSION}/image/look/", repositories.ImageLookView.as_view(), name="version-look"),
-    path(f"{VERSION}/evidence/", repositories.EvidenceView.as_view(), name="version-evidence"),
+    path(f"{VERSION}/evidence/", evidence.EvidenceView.as_view(), name="version-evidence"),
+    path(
+        f"{VERSION}/evidence/<int:evidence>/raw/",
+        evidence.EvidenceRawView.as_view(),
+        name="evidence-raw",
+    ),
+    path(f"{VERSION}/vsa/", evidence.SummaryView.as_view(), name="version-vsa"),
     path(f"{VERSION}/recall/", recalls.RecallView.as_view(), name="version-recall"),
     path(f"{VERSION}/affected/", recalls.AffectedView.as_view(), name="version-affected"),
     path(
         f"{VERSION}/affected/<int:affected>/acknowledge/",
         recalls.AcknowledgeView.as_view(),
         name="version-affected-acknowledge",
+    ),
+    # Evidence on artifacts, and the keys it is checked with
+    path(
+        "artifacts/<int:artifact>/evidence/",
+        evidence.ArtifactEvidenceView.as_view(),
+        name="artifact-evidence",
+    ),
+    path("evidence-keys/", evidence.KeysView.as_view(), name="evidence-keys"),
+    path("evidence-keys/<str:key>/", evidence.KeyView.as_view(), name="evidence-key"),
+    path(
+        "evidence-keys/<str:key>/revoke/",
+        evidence.KeyRevokeView.as_view(),
+        name="evidence-key-revoke",
     ),
     # Selections
     path("selections/", repositories.SelectionsView.as_view(), name="selections"),
@@ -108,6 +128,11 @@ urlpatterns = [
     ),
     path(f"{PROMOTION}/reject/", promotions.RejectView.as_view(), name="promotion-reject"),
     path(f"{PROMOTION}/withdraw/", promotions.WithdrawView.as_view(), name="promotion-withdraw"),
+    path(
+        f"{PROMOTION}/attestation/",
+        evidence.AttestationView.as_view(),
+        name="promotion-attestation",
+    ),
     path(f"{PROMOTION}/retry/", promotions.RetryView.as_view(), name="promotion-retry"),
     # Audit
     path("history/", history.HistoryView.as_view(), name="history"),

@@ -28,6 +28,9 @@ class Folded:
     retentions: dict[str, Any] = field(default_factory=dict)
     prunings: dict[Key, tuple[str, str]] = field(default_factory=dict)
     evidence: set[Key] = field(default_factory=set)
+    artifact_evidence: set[tuple[int, str, str]] = field(default_factory=set)
+    evidence_keys: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    signatures: set[Key] = field(default_factory=set)
     environments: dict[str, int] = field(default_factory=dict)
     policies: dict[tuple[str, int], str] = field(default_factory=dict)
     current_policies: dict[str, int] = field(default_factory=dict)
@@ -70,7 +73,7 @@ def fold(entries: Iterable[Mapping[str, Any]]) -> Folded:
     state = Folded()
     for body in entries:
         entry = _Entry(str(body["type"]), str(body["actor"]), str(body["at"]), body["data"])
-        for apply in (_to_places, _to_versions, _to_people, _to_promotions):
+        for apply in (_to_places, _to_versions, _to_evidence, _to_people, _to_promotions):
             apply(state, entry)
     return state
 
@@ -125,10 +128,26 @@ def _to_versions(state: Folded, entry: _Entry) -> None:
         case "recall.acknowledged":
             said = (entry.actor, entry.at, data["note"])
             state.acknowledged[(*_version(data), data["owner"])] = said
-        case "evidence.added":
-            state.evidence.add((*_version(data), data["predicate_type"], data["digest"]))
         case "selection.made":
             state.selections[data["selection"]] = (data["manifest_digest"], data["receipt"])
+
+
+def _to_evidence(state: Folded, entry: _Entry) -> None:
+    """Statements, and the keys they are checked with."""
+    data = entry.data
+    match entry.type:
+        case "evidence.added" | "evidence.verified":
+            line = (*_version(data), data["predicate_type"], data["digest"])
+            if entry.type == "evidence.added":
+                state.evidence.add(line)
+            state.signatures.update((*line, key) for key in data.get("keys", ()))
+        case "artifact.evidence_added":
+            state.artifact_evidence.add((data["artifact"], data["predicate_type"], data["digest"]))
+        case "evidence_key.added":
+            state.evidence_keys[data["key"]] = (data["fingerprint"], entry.actor, "")
+        case "evidence_key.revoked":
+            fingerprint, added_by, _ = state.evidence_keys[data["key"]]
+            state.evidence_keys[data["key"]] = (fingerprint, added_by, data["reason"])
 
 
 def _to_people(state: Folded, entry: _Entry) -> None:

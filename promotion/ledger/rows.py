@@ -12,8 +12,11 @@ from promotion.ledger.fold import Folded, digest_of
 from promotion.models import (
     Affected,
     Approval,
+    ArtifactEvidence,
+    CheckedSignature,
     Environment,
     Evidence,
+    EvidenceKey,
     ImageDetails,
     Placement,
     PolicyRevision,
@@ -90,6 +93,19 @@ def findings(folded: Folded) -> Iterator[str]:
     )
     evidence = Evidence.objects.values_list(*version, "predicate_type", "digest")
     yield from _compare_sets("evidence", folded.evidence, set(evidence))
+    on_artifacts = ArtifactEvidence.objects.values_list("artifact_id", "predicate_type", "digest")
+    yield from _compare_sets("evidence on artifact", folded.artifact_evidence, set(on_artifacts))
+    keys = EvidenceKey.objects.values_list(
+        "name", "fingerprint", "added_by__username", "revoked_reason"
+    )
+    yield from compare(
+        "evidence key",
+        folded.evidence_keys,
+        {row[0]: (row[1], str(row[2]), row[3]) for row in keys},
+    )
+    line = (*(f"evidence__{each}" for each in version), "evidence__predicate_type")
+    signatures = CheckedSignature.objects.values_list(*line, "evidence__digest", "key__name")
+    yield from _compare_sets("signature on evidence", folded.signatures, set(signatures))
     yield from compare(
         "environment", folded.environments, dict(Environment.objects.values_list("name", "rank"))
     )
@@ -144,7 +160,7 @@ def findings(folded: Folded) -> Iterator[str]:
         folded.approvals,
         {(*row[:-2], digest_of(row[-2]), timestamp(row[-1])) for row in approvals},
     )
-    keys = Passkey.objects.values_list(
+    passkeys = Passkey.objects.values_list(
         "credential_id", "user__username", "public_key", "created_at", "removed_at"
     )
     yield from compare(
@@ -152,7 +168,7 @@ def findings(folded: Folded) -> Iterator[str]:
         folded.passkeys,
         {
             row[0]: (*row[1:3], timestamp(row[3]), timestamp(row[4]) if row[4] else "")
-            for row in keys
+            for row in passkeys
         },
     )
     placements = Placement.objects.values_list(

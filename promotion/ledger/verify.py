@@ -29,14 +29,17 @@ from pipelines.models import (
     Revision,
 )
 from pipelines.seals import trigger_names
-from promotion.ledger import approved, at_targets, intervals, rows, signatures
+from promotion.ledger import approved, at_targets, evidence, intervals, rows, signatures
 from promotion.ledger.at_targets import CouldNot
 from promotion.ledger.fold import Folded, fold
 from promotion.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from promotion.models import (
     Affected,
     Approval,
+    ArtifactEvidence,
+    CheckedSignature,
     Evidence,
+    EvidenceKey,
     ImageDetails,
     LedgerEntry,
     LedgerHead,
@@ -63,6 +66,9 @@ SEALED = [
     VersionFile,
     ImageDetails,
     Evidence,
+    CheckedSignature,
+    ArtifactEvidence,
+    EvidenceKey,
     PolicyRevision,
     Promotion,
     PromotionItem,
@@ -243,9 +249,7 @@ def _text_findings() -> Iterator[str]:
     for policy in PolicyRevision.objects.select_related("environment").iterator(chunk_size=500):
         if digest(policy.rules.encode()) != policy.digest:
             yield f"policy {policy}: its rules do not have their digest"
-    for evidence in Evidence.objects.iterator(chunk_size=500):
-        if digest(evidence.payload.encode()) != evidence.digest:
-            yield f"evidence {evidence.pk}: its payload does not have its digest"
+    yield from evidence.findings()
     for each in ImageDetails.objects.select_related("version__package__repository").iterator(500):
         if digest(each.details.encode()) != each.digest:
             yield f"image details of version {each.version}: they do not have their digest"

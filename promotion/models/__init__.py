@@ -1,7 +1,7 @@
 """The nouns of what may go where, one a file."""
 
 from promotion.models.environment import Environment
-from promotion.models.evidence import Evidence
+from promotion.models.evidence import ArtifactEvidence, CheckedSignature, Evidence, EvidenceKey
 from promotion.models.image import ImageDetails, ImageLook, LookState
 from promotion.models.ledger import LedgerEntry, LedgerHead
 from promotion.models.placement import Placement
@@ -24,10 +24,13 @@ from promotion.models.version import Version, VersionFile, VersionState
 __all__ = [
     "Affected",
     "Approval",
+    "ArtifactEvidence",
+    "CheckedSignature",
     "Decision",
     "Download",
     "Environment",
     "Evidence",
+    "EvidenceKey",
     "ImageDetails",
     "ImageLook",
     "LedgerEntry",

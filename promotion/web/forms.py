@@ -53,6 +53,20 @@ class NewRepositoryForm(RegistryForm):
     field_order = ("name", "kind", "description", "registry", "connection")
 
 
+class EvidenceKeyForm(forms.Form):
+    """A public key, and what it is called."""
+
+    name = forms.CharField(
+        max_length=64,
+        help_text="What policies and pages call it, like ci-tests. It is never used again.",
+    )
+    public_key = forms.CharField(
+        max_length=10_000,
+        widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false"}),
+        help_text="In PEM form: BEGIN PUBLIC KEY. Ed25519, ECDSA on P-256, or RSA.",
+    )
+
+
 class PublishForm(forms.Form):
     """Where an artifact is published, and under which names."""
 

@@ -120,7 +120,7 @@ def retry(request: PageRequest, promotion_id: int) -> HttpResponse:
 
 
 def _promotions() -> "QuerySet[Promotion]":
-    evidence = Evidence.objects.select_related("added_by")
+    evidence = Evidence.objects.whole()
     return (
         Promotion.objects.with_names()
         .select_related("environment__policy")

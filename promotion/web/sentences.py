@@ -133,7 +133,34 @@ def _evidence_added(data: Data) -> Sentence:
         Part("to"),
         _version(data),
     )
+    return Sentence("verified" if data.get("keys") else "claimed", parts)
+
+
+def _evidence_verified(data: Data) -> Sentence:
+    keys = Part(" and ".join(data["keys"]), mono=True)
+    line = (Part(data["predicate_type"], mono=True), Part("of"), _version(data))
+    return Sentence("verified", (Part("found the signature of"), keys, Part("on"), *line))
+
+
+def _artifact_evidence_added(data: Data) -> Sentence:
+    number = data["artifact"]
+    parts = (
+        Part("added evidence"),
+        Part(data["predicate_type"], mono=True),
+        Part("to"),
+        _link(f"artifact {number}", "pipelines:artifact", number),
+    )
     return Sentence("claimed", parts)
+
+
+def _key_added(data: Data) -> Sentence:
+    key = _link(data["key"], "promotion:evidence_keys")
+    return Sentence("verified", (Part("trusted the evidence key"), key))
+
+
+def _key_revoked(data: Data) -> Sentence:
+    key = _link(data["key"], "promotion:evidence_keys")
+    return Sentence("recalled", (Part("revoked the evidence key"), key), data["reason"])
 
 
 def _environment_created(data: Data) -> Sentence:
@@ -233,6 +260,10 @@ WRITERS: Mapping[str, Callable[[Data], Sentence]] = {
     "recall.reached": _recall_reached,
     "recall.acknowledged": _recall_acknowledged,
     "evidence.added": _evidence_added,
+    "evidence.verified": _evidence_verified,
+    "artifact.evidence_added": _artifact_evidence_added,
+    "evidence_key.added": _key_added,
+    "evidence_key.revoked": _key_revoked,
     "environment.created": _environment_created,
     "environment.target_set": _target_set,
     "policy.set": _policy_set,

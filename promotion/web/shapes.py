@@ -9,6 +9,7 @@ from django.urls import reverse
 from pipelines.templatetags.sluice import file_size
 from promotion import descriptors, images, plans
 from promotion.diffs import kind_of_change
+from promotion.evidence import reading
 from promotion.gates import GateResult
 from promotion.models import Evidence, Promotion, PromotionKind, PromotionState, Version
 
@@ -144,15 +145,23 @@ EVIDENCE_NAMES = {
 
 
 def evidence(statement: Evidence) -> dict[str, Any]:
-    """A statement as components/evidence.html draws it."""
+    """A statement as components/evidence.html draws it, with where its bytes are to be had."""
     written = statement.predicate_type
-    known = (name for word, name in EVIDENCE_NAMES.items() if word in written.lower())
-    name = next(known, written)
-    detail = [part for part in (statement.result, written if name != written else "") if part]
+    if statement.kind in {reading.RESULT, reading.STATEMENT}:
+        known = (name for word, name in EVIDENCE_NAMES.items() if word in written.lower())
+        name = next(known, written)
+    else:
+        name = statement.get_kind_display()
+    words = reading.in_words(statement.summary)
+    detail = [statement.result, words, written if name != written else ""]
+    package = statement.version.package
+    address = [package.repository.name, package.name, statement.version.name, statement.pk]
     return {
         "name": name,
         "state": statement.standing,
-        "detail": " · ".join(detail),
+        "detail": " · ".join(part for part in detail if part),
+        "why": statement.why,
+        "raw": reverse("api:evidence-raw", args=address),
         "who": statement.added_by,
         "at": statement.added_at,
         "digest": statement.digest,

@@ -8,6 +8,7 @@ from django.urls import path
 from promotion.web import (
     boards,
     environments,
+    evidence_keys,
     files,
     history,
     placing,
@@ -75,6 +76,9 @@ urlpatterns = [
     path(f"{PROMOTION}/reject/", promotions.reject, name="promotion_reject"),
     path(f"{PROMOTION}/withdraw/", promotions.withdraw, name="promotion_withdraw"),
     path(f"{PROMOTION}/retry/", promotions.retry, name="promotion_retry"),
+    # Whose signature counts
+    path("evidence-keys/", evidence_keys.key_list, name="evidence_keys"),
+    path("evidence-keys/<str:name>/revoke/", evidence_keys.revoke, name="evidence_key_revoke"),
     # Audit
     path("storage/", storage.overview, name="storage"),
     path("history/", history.history, name="history"),

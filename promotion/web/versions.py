@@ -80,7 +80,7 @@ def _shown_version(
     is_published = version.state == VersionState.PUBLISHED
     has_bytes = version.pruned_at is None
     may_recall = is_published and rules.may(request.user, "version.recall")
-    evidence = version.evidence.select_related("added_by")
+    evidence = version.evidence.whole()
     context: dict[str, Any] = {
         "version": version,
         "title": f"{version.package.name} {version.name}",

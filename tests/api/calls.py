@@ -77,6 +77,7 @@ TARGET = {"registry": "registry.example/production", "registry_connection": "reg
 GATED_RUN = {"pipeline": "gated_pipeline", "number": "gated"}
 
 MACHINES = "/api/v1/machine-groups/"
+KEYS = "/api/v1/evidence-keys/"
 HOOKED = {"pipeline": "hooked_pipeline"}
 
 #: Open to everybody, so that nobody may or may not: test_deliveries is about it.
@@ -220,6 +221,20 @@ CALLS = [
     Call("GET", VERSION + "files/{path}", 200),
     Call("GET", VERSION + "contents/", 200),
     Call("GET", VERSION + "evidence/", 200),
+    Call("GET", VERSION + "evidence/{evidence}/raw/", 200),
+    Call("GET", VERSION + "vsa/", 200, instead={"version": "placed"}, query="?environment=staging"),
+    Call("GET", "/api/v1/artifacts/{artifact}/evidence/", 200),
+    Call(
+        "POST",
+        "/api/v1/artifacts/{artifact}/evidence/",
+        201,
+        WRITERS,
+        {"predicate_type": "scan", "result": "passed", "payload": {"found": 1}},
+    ),
+    Call("GET", KEYS, 200),
+    Call("POST", KEYS, 201, frozenset({"admin"}), {"name": "new", "public_key": "{public_key}"}),
+    Call("GET", KEYS + "{key}/", 200),
+    Call("POST", KEYS + "{key}/revoke/", 200, frozenset({"admin"}), {"reason": "It leaked."}),
     Call(
         "POST",
         VERSION + "evidence/",
@@ -284,6 +299,7 @@ CALLS = [
         {"environment": "production", "repository": "apps", "package": "app"},
     ),
     Call("GET", PROMOTION, 200),
+    Call("GET", PROMOTION + "attestation/", 200, instead={"promotion": "completed"}),
     Call("POST", PROMOTION + "approve/", 200, MANAGERS, DECISION),
     Call("POST", PROMOTION + "approve/challenge/", 200, MANAGERS, {"plan_digest": "{plan_digest}"}),
     Call("POST", PROMOTION + "reject/", 200, MANAGERS, DECISION),

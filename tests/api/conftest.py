@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.contrib.auth.models import Group
 from django.db import transaction
 from pytest_django.plugin import DjangoDbBlocker
@@ -14,11 +15,13 @@ from accounts.models import User
 from pipelines import artifacts, blobs, connections, hooks, receiving, runners, runs
 from pipelines.models import Artifact, ExecutionState, Run, ServiceConnection, Upload
 from promotion import publishing, recalling, registries, selection
-from promotion.models import Affected, Promotion, PromotionState, Selection, Version
+from promotion.evidence import keeping, keys
+from promotion.models import Affected, Evidence, Promotion, PromotionState, Selection, Version
 from tests.accounts.authenticator import Authenticator
 from tests.api.caller import Api, token_for
 from tests.cast import Site, external_run, make_pipeline, make_site, work_off
 from tests.pipelines.connected import make_known_group
+from tests.promotion import evidencing
 
 GATED = """
 stages:
@@ -46,6 +49,7 @@ stages:
             with: {run: echo built}
 """
 PASSWORD = "a password that nobody is shown"
+NEW_KEY = evidencing.pem_of(Ed25519PrivateKey.generate())
 IMAGE = "registry.example/shop/web:1.0@sha256:" + "a1" * 32
 
 
@@ -87,6 +91,8 @@ class Things:
     failed: Promotion
     selection: Selection
     affected: Affected
+    evidence: Evidence
+    completed: Promotion
 
     @property
     def names(self) -> dict[str, object]:
@@ -117,6 +123,11 @@ class Things:
             "selection": self.selection.pk,
             "recalled": self.recalled.name,
             "affected": self.affected.pk,
+            "evidence": self.evidence.pk,
+            "completed": self.completed.pk,
+            "placed": "1.0.1",
+            "key": "ci-tests",
+            "public_key": NEW_KEY,
             "plan_digest": self.requested.plan_digest,
             "gated_pipeline": "gated",
             "hooked_pipeline": "hooked",
@@ -133,16 +144,17 @@ def make_things() -> Things:
     site = make_site()
     cast = site.cast
     version = site.publish("1.0.0", files={"bin/run.sh": b"echo 1", "readme.txt": b"one"})
-    publishing.add_evidence(
+    evidence = keeping.add_evidence(
         version, by=cast.ada, predicate_type="scan", result="passed", payload={"found": 0}
-    )
+    ).evidence
+    keys.add_key("ci-tests", evidencing.pem_of(Ed25519PrivateKey.generate()), by=cast.admin)
     recalled = site.publish("0.9.0")
     recalling.note_download(recalled, by=cast.ada.pk)
     recalling.recall(recalled, by=cast.ben, reason="It loses data.", replacement=version)
     second = site.publish("1.0.1")
     for placed in (version, second):
         site.promote(site.staging, placed)
-        site.promote(site.production, placed)
+        completed = site.promote(site.production, placed)
     newer = site.publish("1.1.0")
     requested = site.request(site.staging, newer)
     for manager in (cast.ben, cast.cleo):
@@ -160,6 +172,9 @@ def make_things() -> Things:
     kept = artifacts.NamedBlob("app.txt", blobs.keep_bytes([b"of the external run"]))
     made = artifacts.report_files(
         external, artifacts.Place("build", "build", "upload"), "app", [kept], by=cast.ada
+    )
+    keeping.add_evidence_to_artifact(
+        made, by=cast.ada, predicate_type="scan", result="passed", payload={"found": 0}
     )
     whole = begin_upload(external, "whole", cast.ada)
     receiving.put_part(whole, 1, 1, io.BytesIO(b"parts"), by=cast.ada, length=5)
@@ -185,6 +200,8 @@ def make_things() -> Things:
         affected=Affected.objects.get(owner=cast.ada),
         requested=requested,
         failed=failed,
+        evidence=evidence,
+        completed=completed,
         selection=selection.select(
             version.package, selection.Query(environment="staging"), by=cast.production
         ),

@@ -11,6 +11,7 @@ from tests.api.calls import (
     CONNECTION,
     ENVIRONMENT,
     HOOKS,
+    KEYS,
     MACHINES,
     PACKAGE,
     PROMOTION,
@@ -52,6 +53,8 @@ A_VERSION = {
 SELECTION = {
     "id", "query", "version", "manifest_digest", "explanation", "ledger_size", "signature",
 }  # fmt: skip
+ENVELOPE = {"payload", "payloadType", "signatures"}
+A_KEY = {"name", "state", "algorithm", "public_key", "fingerprint"}
 AN_ENVIRONMENT = {"name", "rank", "policy"}
 A_PROMOTION = {
     "id", "state", "environment", "items", "plan_digest", "gates", "approvals", "requested_by",
@@ -119,6 +122,14 @@ FIELDS: dict[tuple[str, str], set[str]] = {
     ("GET", VERSION + "contents/"): CONTENTS,
     ("GET", VERSION + "evidence/"): {"predicate_type", "result", "payload"},
     ("POST", VERSION + "evidence/"): {"predicate_type", "result", "payload"},
+    ("GET", VERSION + "vsa/"): ENVELOPE,
+    ("GET", PROMOTION + "attestation/"): ENVELOPE,
+    ("GET", "/api/v1/artifacts/{artifact}/evidence/"): {"predicate_type", "result", "payload"},
+    ("POST", "/api/v1/artifacts/{artifact}/evidence/"): {"predicate_type", "result", "payload"},
+    ("GET", KEYS): A_KEY,
+    ("POST", KEYS): A_KEY,
+    ("GET", KEYS + "{key}/"): A_KEY,
+    ("POST", KEYS + "{key}/revoke/"): A_KEY,
     ("POST", VERSION + "image/look/"): A_VERSION,
     ("POST", VERSION + "recall/"): A_VERSION,
     ("POST", "/api/v1/selections/"): SELECTION,
@@ -144,7 +155,7 @@ FIELDS: dict[tuple[str, str], set[str]] = {
 BYTES = {
     path
     for path in (call.path for call in CALLS)
-    if re.search(r"(download|log)/$|/(download|files)/{", path)
+    if re.search(r"(download|log|raw)/$|/(download|files)/{", path)
 }
 MOMENT = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
 
@@ -169,13 +180,15 @@ def test_the_answer_has_the_named_fields(call: Call, people: People, things: Thi
     else:
         assert named <= answer.keys()
     for key, value in _walk(answer):
-        assert key == key.lower() or "artifact" in key or key in FLOW_KEYS, key
+        assert key == key.lower() or "artifact" in key or key in {*FLOW_KEYS, *DSSE_KEYS}, key
         if key.endswith("_at") or key in {"since", "until", "at"}:
             assert value is None or isinstance(value, dict) or MOMENT.match(value), (key, value)
 
 
 #: Flow's own keys stand as Flow writes them, in descriptors only.
 FLOW_KEYS = {"downloadUrl", "dockerUrl", "dockerTag", "repoId"}
+#: As the specification of envelopes writes them.
+DSSE_KEYS = {"payloadType"}
 
 
 def _walk(value: Any) -> Any:

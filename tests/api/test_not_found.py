@@ -9,7 +9,10 @@ from tests.api.calls import CALLS, WITH_BODY, Call
 from tests.api.conftest import People, Things
 from tests.cast import make_artifact, make_pipeline
 
-NO_NUMBER = {"affected", "number", "artifact", "promotion", "selection", "upload", "file", "part"}
+NO_NUMBER = {
+    *("affected", "number", "artifact", "promotion", "selection", "upload", "file", "part"),
+    "evidence",
+}
 
 
 def _names(path: str) -> list[str]:

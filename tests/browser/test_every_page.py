@@ -7,6 +7,7 @@ from ipaddress import ip_network
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.contrib.auth.models import Group
 from django.test import override_settings
 from django.urls import URLPattern, URLResolver, reverse
@@ -20,8 +21,9 @@ from pipelines.logs import LogWriter
 from pipelines.models import Artifact, ExecutionState, Job, MachineResult, Runner, Trigger
 from pipelines.web import urls as pipelines_urls
 from promotion import images, policies, promoting, publishing, recalling, retention, selection
+from promotion.evidence import keeping, keys
 from promotion.keeping import Rules
-from promotion.models import Promotion
+from promotion.models import Promotion, Version
 from promotion.web import urls as promotion_urls
 from tests.accounts.authenticator import Authenticator
 from tests.browser.conftest import Window, Windows
@@ -31,6 +33,7 @@ from tests.parts.multiarch import Pusher
 from tests.pipelines import hostile
 from tests.pipelines.connected import make_known_group
 from tests.pipelines.teams import NAMING
+from tests.promotion import evidencing
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]
 
@@ -81,6 +84,7 @@ NO_PAGES = {
     "promotion:promotion_progress", "promotion:promotion_approve", "promotion:promotion_reject",
     "promotion:version_recall", "promotion:version_look",
     "promotion:registry_try", "promotion:target_try",
+    "promotion:evidence_key_revoke",
     "promotion:promotion_withdraw", "promotion:promotion_retry",
     "pipelines:run_progress",
     "pipelines:definition_check", "pipelines:revision_choose",
@@ -131,9 +135,10 @@ class Shop:
         for version in (one, two):
             site.promote(site.staging, version)
             site.promote(site.production, version)
-        publishing.add_evidence(
+        keeping.add_evidence(
             two, by=cast.ada, predicate_type="tests", result="passed", payload={"passed": 7}
         )
+        self._add_signed_evidence(two)
         bad = site.publish("0.9.0")
         for user in (self.everybody, cast.ada, cast.production):
             recalling.note_download(bad, by=user.pk)
@@ -176,6 +181,16 @@ class Shop:
         bad, good = (site.publish(name, package="lib") for name in ("0.1.0", "0.1.1"))
         site.promote(site.staging, bad)
         recalling.recall(bad, by=site.cast.ben, reason="It leaks.", replacement=good)
+
+    def _add_signed_evidence(self, version: Version) -> None:
+        """A line of each standing, by a key that is trusted and one that was."""
+        cast = self.site.cast
+        for name in ("ci-tests", "old"):
+            private = Ed25519PrivateKey.generate()
+            key = keys.add_key(name, evidencing.pem_of(private), by=cast.admin)
+            text = evidencing.about(version, private, result="PASSED", of=name)
+            keeping.add_document(version, text, by=cast.ada)
+        keys.revoke_key(key, by=cast.admin, reason="Its owner has left.")
 
     def _add_image(self) -> None:
         """An image whose tag has moved since it was published."""
@@ -276,6 +291,7 @@ class Shop:
             "promotion:repository_registry": ["images"],
             "promotion:repository_retention": ["apps"],
             "promotion:storage": [],
+            "promotion:evidence_keys": [],
             "promotion:package": [*app],
             "promotion:version": [*app, "1.1.0"],
             "promotion:version_file": [*app, "1.1.0", "notes.txt"],

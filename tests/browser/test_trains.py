@@ -7,6 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from promotion import publishing
+from promotion.evidence import keeping
 from promotion.models import Promotion
 from tests.browser.conftest import Windows
 from tests.cast import Site, make_artifact, make_site
@@ -23,7 +24,7 @@ def site(transactional_db: None) -> Site:
         app = site.publish(name, files={"bin/app": name.encode(), f"{name}.txt": b"x"})
         artifact = make_artifact(site.cast.ada, site.pipeline)
         cli = publishing.publish(tools, "cli", name, artifact, by=site.cast.ada).version
-        publishing.add_evidence(
+        keeping.add_evidence(
             cli, by=site.cast.ada, predicate_type="test", result=f"passed {name}", payload={}
         )
         site.promote(site.staging, app, cli)

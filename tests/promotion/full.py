@@ -2,6 +2,7 @@
 
 from ipaddress import ip_network
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
 from django.test import override_settings
 
@@ -22,6 +23,7 @@ from promotion import (
     sweeping,
     uploads,
 )
+from promotion.evidence import keeping, keys
 from promotion.keeping import Rules
 from promotion.models import Promotion, PromotionState, Version
 from promotion.selection import Query
@@ -29,6 +31,7 @@ from tests.accounts.authenticator import Authenticator
 from tests.cast import Site, external_run, make_artifact, token_of, work_off
 from tests.parts import registry as parts
 from tests.pipelines.working import job, upload, worked, yaml
+from tests.promotion import evidencing
 from tests.sealed import unsealed
 
 P = PromotionState
@@ -41,9 +44,10 @@ def fill(site: Site) -> Site:
     one = site.publish("1.0.0", files={"bin/app": b"one", "app.txt": b"same"})
     two = site.publish("1.1.0", files={"app.txt": b"two"})
     three = site.publish("1.2.0", files={"app.txt": b"three"})
-    publishing.add_evidence(
+    keeping.add_evidence(
         one, by=cast.ada, predicate_type="test", result="passed", payload={"passed": 10}
     )
+    _add_signed_evidence(site, one)
     image = _publish_image(site)
     _publish_out_of_a_registry(site)
     _publish_from_a_pipeline(site)
@@ -81,6 +85,19 @@ def _approve_signed(promotion: Promotion, by: User) -> None:
         promotion, by=by, plan=promotion.plan_digest, comment="At once.", assertion=assertion
     )
     passkeys.remove(by, made.pk, password=f"{by.username}'s password")
+
+
+def _add_signed_evidence(site: Site, version: Version) -> None:
+    """Signed by a key that is trusted, and by one that was: of the artifact it came along."""
+    cast = site.cast
+    build, old = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    keys.add_key("ci-tests", evidencing.pem_of(build), by=cast.admin)
+    made = keys.add_key("old", evidencing.pem_of(old), by=cast.admin)
+    keeping.add_document(version, evidencing.about(version, old), by=cast.ada)
+    keys.revoke_key(made, by=cast.admin, reason="Its owner has left.")
+    keeping.add_document_to_artifact(
+        version.artifact, evidencing.about(version, build, result="PASSED"), by=cast.ada
+    )
 
 
 def _publish_image(site: Site) -> Version:

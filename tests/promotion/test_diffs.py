@@ -12,6 +12,7 @@ from pipelines import definitions, runs
 from pipelines.models import Artifact, Run
 from promotion import built, diffs, plans, promoting, publishing
 from promotion.diffs import Difference
+from promotion.evidence import keeping
 from promotion.models import Environment, Version
 from tests.cast import Site, make_artifact, work_off
 from tests.pipelines.working import job, upload, yaml
@@ -148,7 +149,7 @@ def test_of_many_runs_between_the_last_are_looked_at(
 
 # ---- What is said of it ------------------------------------------------------------------------
 def add_evidence(site: Site, version: Version, result: str, kind: str = "test") -> None:
-    publishing.add_evidence(
+    keeping.add_evidence(
         version, by=site.cast.ada, predicate_type=kind, result=result, payload={"of": version.name}
     )
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from accounts.models import Role, User
 from pipelines.errors import Forbidden, WrongState
@@ -21,9 +22,11 @@ from promotion import (
     selection,
 )
 from promotion.errors import SelfApproval
+from promotion.evidence import keeping, keys
 from promotion.keeping import Rules
 from promotion.models import Affected, Package, PromotionState
 from tests.cast import ROLES, Site, make_artifact
+from tests.promotion import evidencing
 from tests.world import nothing_changes, refused, world
 
 Act = Callable[[User], object]
@@ -76,9 +79,20 @@ def _acknowledge_for_mallory(site: Site) -> Act:
 
 def _add_evidence(site: Site) -> Act:
     version = site.publish("1.0.0")
-    return lambda by: publishing.add_evidence(
+    return lambda by: keeping.add_evidence(
         version, by=by, predicate_type="test", result="passed", payload={}
     )
+
+
+def _trust_key(site: Site) -> Act:
+    public = evidencing.pem_of(Ed25519PrivateKey.generate())
+    return lambda by: keys.add_key("build", public, by=by)
+
+
+def _revoke_key(site: Site) -> Act:
+    public = evidencing.pem_of(Ed25519PrivateKey.generate())
+    key = keys.add_key("build", public, by=site.cast.admin)
+    return lambda by: keys.revoke_key(key, by=by, reason="It leaked.")
 
 
 def _create_repository(site: Site) -> Act:
@@ -196,6 +210,8 @@ MATRIX = {
         "recall.acknowledge_for_another", MANAGERS | {"admin"}, _acknowledge_for_mallory
     ),
     "add evidence": Row("evidence.add", WRITERS, _add_evidence),
+    "trust an evidence key": Row("evidence_key.manage", {"admin"}, _trust_key),
+    "revoke an evidence key": Row("evidence_key.manage", {"admin"}, _revoke_key),
     "create an environment": Row("environment.manage", {"admin"}, _create_environment),
     "set a policy": Row("environment.manage", {"admin"}, _set_policy),
     "say where bytes live": Row("environment.manage", {"admin"}, _set_target),

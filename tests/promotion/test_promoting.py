@@ -9,7 +9,7 @@ import pytest
 from accounts.models import Role, User
 from pipelines.canonical import canonical, digest
 from pipelines.errors import AlreadyDecided, Forbidden, Invalid
-from promotion import plans, policies, promoting, publishing, recalling, sweeping
+from promotion import plans, policies, promoting, recalling, sweeping
 from promotion.errors import (
     AlreadyPlaced,
     GateClosed,
@@ -17,6 +17,7 @@ from promotion.errors import (
     Recalled,
     SelfApproval,
 )
+from promotion.evidence import keeping
 from promotion.models import (
     Approval,
     Environment,
@@ -80,9 +81,7 @@ def test_everything_that_is_approved_is_bound_by_the_digest(site: Site) -> None:
     digests = [plans.plan(site.staging, [old]).digest, plans.plan(site.staging, [new]).digest]
     site.promote(site.staging, old)
     digests.append(plans.plan(site.staging, [new]).digest)
-    publishing.add_evidence(
-        new, by=site.cast.ada, predicate_type="test", result="passed", payload={}
-    )
+    keeping.add_evidence(new, by=site.cast.ada, predicate_type="test", result="passed", payload={})
     digests.append(plans.plan(site.staging, [new]).digest)
     policies.set_policy(site.staging, {"approvals": 2}, by=site.cast.admin)
     digests.append(plans.plan(site.staging, [new]).digest)
@@ -277,7 +276,7 @@ def change_policy(site: Site, version: Version) -> None:
 
 
 def add_evidence(site: Site, version: Version) -> None:
-    publishing.add_evidence(
+    keeping.add_evidence(
         version, by=site.cast.ada, predicate_type="scan", result="failed", payload={"cve": 1}
     )
 

@@ -14,6 +14,7 @@ from pipelines.errors import Invalid, NameTaken, NotFound, UnresolvedReference, 
 from pipelines.models import Artifact, ExecutionState
 from promotion import publishing, recalling
 from promotion.errors import NotValidated, VersionExists
+from promotion.evidence import keeping
 from promotion.models import LedgerEntry, Package, Repository, Version
 from tests.cast import Site, external_run, make_artifact
 from tests.world import nothing_changes, refused
@@ -266,9 +267,9 @@ def test_the_same_evidence_again_is_found_and_not_doubled(site: Site) -> None:
     version = publish(site, artifact_of(site))
 
     def add(**payload: int) -> int:
-        return publishing.add_evidence(
+        return keeping.add_evidence(
             version, by=site.cast.ada, predicate_type="test", result="passed", payload=payload
-        ).pk
+        ).evidence.pk
 
     first = add(passed=10)
     with nothing_changes():
@@ -276,7 +277,7 @@ def test_the_same_evidence_again_is_found_and_not_doubled(site: Site) -> None:
     assert add(passed=11) != first
     refused(
         Invalid,
-        lambda: publishing.add_evidence(
+        lambda: keeping.add_evidence(
             version, by=site.cast.ada, predicate_type=" ", result="", payload={}
         ),
     )

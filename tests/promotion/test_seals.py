@@ -15,6 +15,7 @@ from pipelines.seals import Sealed
 from promotion.ledger.verify import SEALED
 from promotion.models import (
     Affected,
+    EvidenceKey,
     Placement,
     Promotion,
     PromotionState,
@@ -45,6 +46,7 @@ MAY_CHANGE: dict[Model, set[str]] = {
     },
     Placement: {"until"},
     Affected: {"acknowledged_by", "acknowledged_at", "note"},
+    EvidenceKey: {"revoked_at", "revoked_by", "revoked_reason"},
     Blob: {"state", "kept_at", "recipe"},
 }
 

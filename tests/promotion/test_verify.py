@@ -21,8 +21,10 @@ from promotion.ledger.merkle import leaf_hash
 from promotion.ledger.verify import CHECKS
 from promotion.models import (
     Approval,
+    CheckedSignature,
     Environment,
     Evidence,
+    EvidenceKey,
     LedgerEntry,
     LedgerHead,
     Placement,
@@ -229,9 +231,35 @@ def lower_policy() -> str:
 
 
 def edit_evidence() -> str:
-    evidence = Evidence.objects.get()
-    Evidence.objects.update(payload=evidence.payload.replace("10", "11"))
+    evidence = Evidence.objects.get(kind="result")
+    Evidence.objects.filter(pk=evidence.pk).update(payload=evidence.payload.replace("10", "11"))
     return f"evidence {evidence.pk}: its payload does not have its digest"
+
+
+def pass_what_failed() -> str:
+    evidence = Evidence.objects.get(kind="result")
+    Evidence.objects.filter(pk=evidence.pk).update(result="failed")
+    return f"evidence {evidence.pk}: its columns do not say what its payload says"
+
+
+def swap_evidence_key() -> str:
+    """The row of a trusted key made to hold another one: of the swapper's own."""
+    key = EvidenceKey.objects.get(name="ci-tests")
+    other = EvidenceKey.objects.get(name="sluice")
+    EvidenceKey.objects.filter(pk=key.pk).update(public_key=other.public_key)
+    return "evidence key ci-tests: it does not have its fingerprint"
+
+
+def sign_in_anothers_name() -> str:
+    claimed = Evidence.objects.get(kind="result")
+    key = EvidenceKey.objects.get(name="ci-tests")
+    CheckedSignature.objects.create(evidence=claimed, key=key, checked_at=timezone.now())
+    return f"evidence {claimed.pk} is not signed by the key ci-tests"
+
+
+def trust_a_key_again() -> str:
+    EvidenceKey.objects.filter(name="old").update(revoked_at=None, revoked_reason="")
+    return "evidence key old: the ledger says"
 
 
 def edit_definition() -> str:
@@ -320,6 +348,10 @@ TAMPERINGS: list[tuple[Callable[[], str], str]] = [
     (edit_plan, APPROVALS),
     (lower_policy, TEXTS),
     (edit_evidence, TEXTS),
+    (pass_what_failed, TEXTS),
+    (swap_evidence_key, TEXTS),
+    (sign_in_anothers_name, TEXTS),
+    (trust_a_key_again, ROWS),
     (edit_definition, TEXTS),
     (edit_receipt, ROWS),
     (delete_selection, ROWS),
