@@ -9,7 +9,10 @@ from accounts.models import Passkey, Token, User
 class PersonAdmin(UserAdmin[User]):
     list_display = ("username", "email", "roles", "is_machine", "is_active", "last_login")
     list_filter = ("is_machine", "is_active", "is_staff")
-    fieldsets = (*(UserAdmin.fieldsets or ()), ("Sluice", {"fields": ("roles", "is_machine")}))
+    fieldsets = (
+        *(UserAdmin.fieldsets or ()),
+        ("Sluice", {"fields": ("roles", "is_machine", "gets_mail")}),
+    )
 
 
 @admin.register(Token)

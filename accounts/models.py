@@ -35,6 +35,12 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]  # knox has no
     is_machine = models.BooleanField(
         default=False, help_text="A machine calls the API with tokens and has no password."
     )
+    gets_mail = models.BooleanField(
+        default=True,
+        db_default=True,
+        verbose_name="gets e-mail",
+        help_text="Notices are sent by e-mail, too, where the site can send any.",
+    )
 
     def holds(self, roles: Iterable[str]) -> bool:
         """Whether this active user holds at least one of `roles`."""

@@ -8,6 +8,7 @@ app_name = "accounts"
 
 urlpatterns = [
     path("", views.account, name="account"),
+    path("mail/", views.mail_set, name="mail_set"),
     # Tokens
     path("tokens/issue/", views.token_issue, name="token_issue"),
     path("tokens/<str:token_key>/revoke/", views.token_revoke, name="token_revoke"),

@@ -1,5 +1,6 @@
 """One's own account. Everybody who is signed in may see it: here stands what they may do."""
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
@@ -95,6 +96,17 @@ def passkey_remove(request: HttpRequest, passkey_id: int) -> HttpResponse:
     return _back()
 
 
+@require_POST
+def mail_set(request: HttpRequest) -> HttpResponse:
+    """Whether notices come by e-mail, too."""
+    user = _user(request)
+    user.gets_mail = request.POST.get("gets_mail") == "yes"
+    user.save(update_fields=["gets_mail"])
+    said = "Notices are sent to you by e-mail, too." if user.gets_mail else "You get no e-mail."
+    messages.success(request, said)
+    return _back()
+
+
 def _back() -> HttpResponse:
     response = HttpResponseRedirect(reverse("accounts:account"))
     response.status_code = 303
@@ -128,5 +140,6 @@ def _account(
         "issued": issued,
         "secret": secret,
         "now": timezone.now(),
+        "sends_mail": bool(settings.EMAIL_HOST),
     }
     return render(request, "accounts/account.html", context, status=status)

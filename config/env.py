@@ -9,6 +9,7 @@ import ipaddress
 import os
 import re
 import secrets
+from email.utils import parseaddr
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -86,6 +87,15 @@ def address(name: str, default: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ImproperlyConfigured(f"{name}={value!r} must be like https://sluice.example.com.")
+    return value
+
+
+def mailbox(name: str, default: str) -> str:
+    """An e-mail address, also with a name before it: Sluice <sluice@example.com>."""
+    value = text(name, default)
+    plain = parseaddr(value)[1]
+    if not re.fullmatch(r"[^\s@<>,;]+@[^\s@<>,;]+", plain) or not value.isprintable():
+        raise ImproperlyConfigured(f"{name}={value!r} is not like Sluice <sluice@example.com>.")
     return value
 
 

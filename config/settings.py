@@ -115,6 +115,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "promotion.web.context.waiting",
+                "promotion.web.context.noticed",
             ]
         },
     }
@@ -261,6 +262,22 @@ LOCAL_REPOSITORIES = tuple(
     for folder in env.items("SLUICE_LOCAL_REPOSITORIES", (str(DATA_DIR / "repositories"),))
 )
 
+# ---- E-mail and webhooks ------------------------------------------------------------------------
+# The server that notices are sent through; empty: none are sent by e-mail.
+EMAIL_HOST = env.text("SLUICE_EMAIL_HOST", "")
+_mail = env.choice("SLUICE_EMAIL_SECURITY", "STARTTLS", ("STARTTLS", "TLS", "NONE"))
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail == "STARTTLS", _mail == "TLS"
+EMAIL_PORT = env.integer(
+    "SLUICE_EMAIL_PORT", {"STARTTLS": 587, "TLS": 465, "NONE": 25}[_mail], least=1, most=65_535
+)
+EMAIL_HOST_USER = env.text("SLUICE_EMAIL_USER", "")
+EMAIL_HOST_PASSWORD = env.secret("SLUICE_EMAIL_PASSWORD") or ""
+# A receiver that dribbles must not hold a worker.
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.mailbox("SLUICE_EMAIL_FROM", "Sluice <sluice@localhost>")
+# After so many days of nothing but failures a webhook is disabled.
+WEBHOOK_DAYS = env.integer("SLUICE_WEBHOOK_DAYS", 5, least=1, most=365)
+
 # ---- Runs ---------------------------------------------------------------------------------------
 # The groups (runsOn) that this worker serves; none: jobs of every group that nobody else serves.
 RUNNER_GROUPS = env.items("SLUICE_RUNNER_GROUPS", ())
@@ -334,6 +351,7 @@ CELERY_BEAT_SCHEDULE = (
         for name, task in (
             ("sweep-runs", "pipelines.sweep"),
             ("sweep-promotions", "promotion.sweep"),
+            ("tell-people", "promotion.tell"),
         )
     }
     | {

@@ -19,6 +19,7 @@ from promotion.models import (
     Approval,
     ArtifactEvidence,
     CheckedSignature,
+    Delivery,
     Environment,
     Evidence,
     EvidenceKey,
@@ -26,6 +27,8 @@ from promotion.models import (
     ImageLook,
     LedgerEntry,
     LedgerHead,
+    Letter,
+    Notice,
     Package,
     Placement,
     PolicyRevision,
@@ -33,9 +36,11 @@ from promotion.models import (
     PromotionItem,
     Repository,
     Selection,
+    Told,
     UploadOutcome,
     Version,
     VersionFile,
+    Webhook,
 )
 
 
@@ -261,3 +266,47 @@ class UploadOutcomeAdmin(ReadOnlyAdmin[UploadOutcome]):
     list_filter = ("at",)
     list_select_related = ("artifact__run__pipeline", "version__package__repository")
     search_fields = ("artifact__name", "refused")
+
+
+@admin.register(Notice)
+class NoticeAdmin(ReadOnlyAdmin[Notice]):
+    list_display = ("id", "recipient", "type", "subject", "asks", "created_at", "read_at")
+    list_filter = ("type", "asks", "created_at")
+    list_select_related = ("recipient",)
+    search_fields = ("recipient__username", "subject")
+
+
+@admin.register(Letter)
+class LetterAdmin(ReadOnlyAdmin[Letter]):
+    list_display = ("notice", "state", "attempt", "due_at", "sent_at", "error")
+    list_filter = ("state", "due_at")
+    list_select_related = ("notice__recipient",)
+    search_fields = ("notice__recipient__username", "error")
+
+
+@admin.register(Told)
+class ToldAdmin(ReadOnlyAdmin[Told]):
+    list_display = ("position", "attempt", "lease_until")
+    list_filter = ("lease_until",)
+    search_fields = ("position",)
+
+
+@admin.register(Webhook)
+class WebhookAdmin(ReadOnlyAdmin[Webhook]):
+    list_display = ("name", "url", "created_by", "failing_since", "disabled_at")
+    list_filter = ("disabled_at",)
+    list_select_related = ("created_by",)
+    search_fields = ("name", "url")
+    exclude = ("sealed",)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        # A filter in the address would give it away letter by letter.
+        return not lookup.startswith("sealed") and super().lookup_allowed(lookup, value, request)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
+    list_display = ("webhook", "type", "line", "state", "attempt", "status", "created_at")
+    list_filter = ("state", "webhook", "type")
+    list_select_related = ("webhook",)
+    search_fields = ("event", "line", "error")

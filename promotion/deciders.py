@@ -37,8 +37,12 @@ def require_decider(promotion: Promotion, *, by: User) -> None:
 
 def unfitness(promotion: Promotion, policy: Rules, user: User) -> str:
     """Why the policy does not count this person's decision on this promotion, if it does not."""
+    return _unfitness(policy, _involved(promotion, policy), user)
+
+
+def _unfitness(policy: Rules, involved: Involved, user: User) -> str:
     groups = groups_of(user) if policy.approvers.groups else frozenset()
-    return gates.unfit(policy, _involved(promotion, policy), user.username, groups, user.is_machine)
+    return gates.unfit(policy, involved, user.username, groups, user.is_machine)
 
 
 def _involved(promotion: Promotion, policy: Rules) -> Involved:
@@ -66,6 +70,24 @@ def awaiting(user: User) -> PromotionQuerySet:
     looked_at = told_apart.select_related("policy", "requested_by")
     unfit = [each.pk for each in looked_at if unfitness(each, rules_of(each.policy), user)]
     return found.exclude(pk__in=unfit) if unfit else found
+
+
+def deciders_of(promotion: Promotion) -> list[User]:
+    """Everybody who may still decide on this promotion, by name; nobody once it is decided.
+
+    The set-wise twin of `require_decider`. Roles stand on each user's row in a form that no
+    database can be asked for in the same way, so they are read here; there are few people.
+    """
+    if promotion.state != P.REQUESTED:
+        return []
+    people = User.objects.filter(is_active=True).exclude(pk__in=promotion.approvals.values("by"))
+    policy = rules_of(promotion.policy)
+    involved = _involved(promotion, policy)
+    return [
+        each
+        for each in people.order_by("username").prefetch_related("groups")
+        if rules.may(each, "promotion.decide") and not _unfitness(policy, involved, each)
+    ]
 
 
 def may_withdraw(promotion: Promotion, *, by: User) -> bool:

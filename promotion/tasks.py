@@ -2,7 +2,18 @@
 
 from celery import shared_task
 
-from promotion import images, promoting, recalling, retention, sweeping, uploads
+from promotion import (
+    images,
+    mailing,
+    notices,
+    promoting,
+    recalling,
+    retention,
+    sweeping,
+    telling,
+    uploads,
+    webhooks,
+)
 from promotion.models import Promotion
 
 
@@ -35,3 +46,19 @@ def sweep() -> None:
 @shared_task(name="promotion.retain", acks_late=True, time_limit=3000)
 def retain() -> None:
     retention.retain()
+    webhooks.forget()
+
+
+@shared_task(name=telling.TELL, acks_late=True, time_limit=300)
+def tell() -> None:
+    telling.sweep()
+
+
+@shared_task(name=notices.POST, acks_late=True, time_limit=240)
+def post(letter_id: int) -> None:
+    mailing.post(letter_id)
+
+
+@shared_task(name=webhooks.DELIVER, acks_late=True, time_limit=60)
+def deliver(delivery_id: int) -> None:
+    webhooks.deliver(delivery_id)

@@ -418,6 +418,8 @@ def code_spans(text: object) -> SafeString:
 _SECTIONS: dict[str, str] = {
     "promotion:board": "board",
     "promotion:inbox": "waiting",
+    "promotion:notice": "notices",
+    "promotion:webhook": "webhooks",
     "promotion:repository": "repositories",
     "promotion:package": "repositories",
     "promotion:version": "repositories",

@@ -7,6 +7,7 @@ from promotion.api import (
     environments,
     evidence,
     history,
+    notices,
     promotions,
     recalls,
     repositories,
@@ -134,6 +135,10 @@ urlpatterns = [
         name="promotion-attestation",
     ),
     path(f"{PROMOTION}/retry/", promotions.RetryView.as_view(), name="promotion-retry"),
+    # Notices
+    path("notices/", notices.NoticesView.as_view(), name="notices"),
+    path("notices/read/", notices.ReadAllView.as_view(), name="notices-read"),
+    path("notices/<int:notice>/read/", notices.ReadView.as_view(), name="notice-read"),
     # Audit
     path("history/", history.HistoryView.as_view(), name="history"),
 ]

@@ -4,6 +4,7 @@ from promotion.models.environment import Environment
 from promotion.models.evidence import ArtifactEvidence, CheckedSignature, Evidence, EvidenceKey
 from promotion.models.image import ImageDetails, ImageLook, LookState
 from promotion.models.ledger import LedgerEntry, LedgerHead
+from promotion.models.notice import Letter, LetterState, Notice, Told
 from promotion.models.placement import Placement
 from promotion.models.policy import PolicyRevision
 from promotion.models.promotion import (
@@ -20,6 +21,7 @@ from promotion.models.repository import Package, Repository, RepositoryKind
 from promotion.models.selection import Selection
 from promotion.models.upload import UploadOutcome
 from promotion.models.version import Version, VersionFile, VersionState
+from promotion.models.webhook import Delivery, DeliveryState, Webhook
 
 __all__ = [
     "Affected",
@@ -27,6 +29,8 @@ __all__ = [
     "ArtifactEvidence",
     "CheckedSignature",
     "Decision",
+    "Delivery",
+    "DeliveryState",
     "Download",
     "Environment",
     "Evidence",
@@ -35,7 +39,10 @@ __all__ = [
     "ImageLook",
     "LedgerEntry",
     "LedgerHead",
+    "Letter",
+    "LetterState",
     "LookState",
+    "Notice",
     "Package",
     "Placement",
     "PolicyRevision",
@@ -47,8 +54,10 @@ __all__ = [
     "Repository",
     "RepositoryKind",
     "Selection",
+    "Told",
     "UploadOutcome",
     "Version",
     "VersionFile",
     "VersionState",
+    "Webhook",
 ]

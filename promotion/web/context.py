@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from accounts.models import User
-from promotion import deciders, rules
+from promotion import deciders, notices, rules
 
 
 def waiting(request: HttpRequest) -> dict[str, Any]:
@@ -26,3 +26,23 @@ def waiting(request: HttpRequest) -> dict[str, Any]:
         return isinstance(user, User) and rules.may(user, "retention.preview")
 
     return {"waiting_count": SimpleLazyObject(count), "sees_storage": sees_storage}
+
+
+def noticed(request: HttpRequest) -> dict[str, Any]:
+    """`notice_count`: how many notices this person has not read, counted once a page shows it.
+
+    `sees_webhooks`: whether their page is for them.
+    """
+
+    def count() -> int:
+        user = getattr(request, "user", None)
+        return notices.unread_count(user) if isinstance(user, User) else 0
+
+    def sees_webhooks() -> bool:
+        user = getattr(request, "user", None)
+        return isinstance(user, User) and rules.may(user, "webhook.manage")
+
+    return {
+        "notice_count": SimpleLazyObject(count),
+        "sees_webhooks": SimpleLazyObject(sees_webhooks),
+    }

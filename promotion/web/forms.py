@@ -336,3 +336,19 @@ class HistoryForm(forms.Form):
             field = self.fields[name]
             assert isinstance(field, forms.ChoiceField)
             field.choices = [("", "Any"), *choices]
+
+
+class WebhookForm(forms.Form):
+    name = forms.CharField(max_length=64, help_text=SLUG_HELP)
+    url = forms.CharField(
+        label="Address",
+        max_length=1000,
+        help_text="Where events are posted to, like https://ci.example.com/sluice.",
+    )
+    types = forms.CharField(
+        label="Types of events",
+        max_length=2000,
+        required=False,
+        help_text="With spaces between, like promotion.completed version.recalled. Without any, "
+        "all events are sent.",
+    )

@@ -11,6 +11,7 @@ from promotion.web import (
     evidence_keys,
     files,
     history,
+    notices,
     placing,
     policies,
     promotions,
@@ -22,6 +23,7 @@ from promotion.web import (
     selections,
     storage,
     versions,
+    webhooks,
 )
 
 app_name = "promotion"
@@ -31,11 +33,15 @@ PACKAGE = f"{REPOSITORY}/<str:package>"
 VERSION = f"{PACKAGE}/<str:version>"
 ENVIRONMENT = "environments/<str:environment>"
 PROMOTION = "promotions/<int:promotion_id>"
+WEBHOOK = "webhooks/<str:webhook>"
 
 urlpatterns = [
     # What is where, and what waits
     path("", boards.board, name="board"),
     path("waiting/", boards.inbox, name="inbox"),
+    path("notices/", notices.notice_list, name="notices"),
+    path("notices/read/", notices.notices_read, name="notices_read"),
+    path("notices/<int:notice_id>/read/", notices.notice_read, name="notice_read"),
     # Repositories, packages, versions
     path("repositories/", repositories.repository_list, name="repository_list"),
     path("repositories/-/new/", repositories.repository_new, name="repository_new"),
@@ -79,6 +85,19 @@ urlpatterns = [
     # Whose signature counts
     path("evidence-keys/", evidence_keys.key_list, name="evidence_keys"),
     path("evidence-keys/<str:name>/revoke/", evidence_keys.revoke, name="evidence_key_revoke"),
+    # Webhooks
+    path("webhooks/", webhooks.webhook_list, name="webhook_list"),
+    path("webhooks/-/new/", webhooks.webhook_new, name="webhook_new"),
+    path(f"{WEBHOOK}/", webhooks.webhook, name="webhook"),
+    path(f"{WEBHOOK}/test/", webhooks.webhook_test, name="webhook_test"),
+    path(f"{WEBHOOK}/rotate/", webhooks.webhook_rotate, name="webhook_rotate"),
+    path(f"{WEBHOOK}/enable/", webhooks.webhook_enable, name="webhook_enable"),
+    path(f"{WEBHOOK}/remove/", webhooks.webhook_remove, name="webhook_remove"),
+    path(
+        f"{WEBHOOK}/deliveries/<int:delivery_id>/redeliver/",
+        webhooks.webhook_redeliver,
+        name="webhook_redeliver",
+    ),
     # Audit
     path("storage/", storage.overview, name="storage"),
     path("history/", history.history, name="history"),

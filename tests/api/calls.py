@@ -305,6 +305,10 @@ CALLS = [
     Call("POST", PROMOTION + "reject/", 200, MANAGERS, DECISION),
     Call("POST", PROMOTION + "withdraw/", 200, WRITERS),
     Call("POST", PROMOTION + "retry/", 200, WRITERS | {"admin"}, instead={"promotion": "failed"}),
+    # Notices
+    Call("GET", "/api/v1/notices/", 200),
+    Call("POST", "/api/v1/notices/read/", 200),
+    Call("POST", "/api/v1/notices/{notice}/read/", 200, OWN, strangers=EVERYONE - OWN),
     # Audit
     Call("GET", "/api/v1/history/", 200, EVERYONE - {"production"}),
 ]

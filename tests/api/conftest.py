@@ -14,9 +14,17 @@ from pytest_django.plugin import DjangoDbBlocker
 from accounts.models import User
 from pipelines import artifacts, blobs, connections, hooks, receiving, runners, runs
 from pipelines.models import Artifact, ExecutionState, Run, ServiceConnection, Upload
-from promotion import publishing, recalling, registries, selection
+from promotion import notices, publishing, recalling, registries, selection
 from promotion.evidence import keeping, keys
-from promotion.models import Affected, Evidence, Promotion, PromotionState, Selection, Version
+from promotion.models import (
+    Affected,
+    Evidence,
+    Notice,
+    Promotion,
+    PromotionState,
+    Selection,
+    Version,
+)
 from tests.accounts.authenticator import Authenticator
 from tests.api.caller import Api, token_for
 from tests.cast import Site, external_run, make_pipeline, make_site, work_off
@@ -93,6 +101,7 @@ class Things:
     affected: Affected
     evidence: Evidence
     completed: Promotion
+    notice: Notice
 
     @property
     def names(self) -> dict[str, object]:
@@ -128,6 +137,7 @@ class Things:
             "placed": "1.0.1",
             "key": "ci-tests",
             "public_key": NEW_KEY,
+            "notice": self.notice.pk,
             "plan_digest": self.requested.plan_digest,
             "gated_pipeline": "gated",
             "hooked_pipeline": "hooked",
@@ -205,7 +215,13 @@ def make_things() -> Things:
         selection=selection.select(
             version.package, selection.Query(environment="staging"), by=cast.production
         ),
+        notice=make_notice(cast.ada),
     )
+
+
+def make_notice(recipient: User) -> Notice:
+    notices.write([recipient], key="x", type="test", subject="You are told.", path="/promotions/")
+    return Notice.objects.get()
 
 
 def begin_upload(run: Run, name: str, by: User) -> Upload:

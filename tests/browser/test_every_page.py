@@ -20,10 +20,21 @@ from pipelines import artifacts, connections, definitions, receiving, runs
 from pipelines.logs import LogWriter
 from pipelines.models import Artifact, ExecutionState, Job, MachineResult, Runner, Trigger
 from pipelines.web import urls as pipelines_urls
-from promotion import images, policies, promoting, publishing, recalling, retention, selection
+from promotion import (
+    images,
+    notices,
+    policies,
+    promoting,
+    publishing,
+    recalling,
+    retention,
+    selection,
+    telling,
+    webhooks,
+)
 from promotion.evidence import keeping, keys
 from promotion.keeping import Rules
-from promotion.models import Promotion, Version
+from promotion.models import Delivery, Letter, Notice, Promotion, Version, Webhook
 from promotion.web import urls as promotion_urls
 from tests.accounts.authenticator import Authenticator
 from tests.browser.conftest import Window, Windows
@@ -95,8 +106,11 @@ NO_PAGES = {
     "pipelines:job_pass", "pipelines:job_refuse",
     "pipelines:machine_remove", "pipelines:machine_group_remove",
     "pipelines:hook_make", "pipelines:hook_rotate", "pipelines:hook_remove",
-    "accounts:token_issue", "accounts:token_revoke",
+    "accounts:token_issue", "accounts:token_revoke", "accounts:mail_set",
     "accounts:passkey_begin", "accounts:passkey_finish", "accounts:passkey_remove",
+    "promotion:notice_read", "promotion:notices_read",
+    "promotion:webhook_test", "promotion:webhook_rotate", "promotion:webhook_enable",
+    "promotion:webhook_remove", "promotion:webhook_redeliver",
 }  # fmt: skip
 
 
@@ -171,6 +185,7 @@ class Shop:
         self._deploys = self._deployed()
         self._add_connections()
         self._add_runs()
+        self._tell()
         definitions.revise(site.pipeline, YAML + "# and more\n", by=cast.ada)
         writer = LogWriter(Job.objects.get(run=self.gated))
         writer.write(b"\x1b[31mred\x1b[0m <b>not bold</b>\n" * 40)
@@ -218,6 +233,24 @@ class Shop:
         guarded = policies.create_environment("guarded", rank=3, by=site.cast.admin, policy=asked)
         Authenticator().register(self.everybody, "Yellow key")
         return site.request(guarded, site.publish("2.0.1"))
+
+    def _tell(self) -> None:
+        """What happened is told; of two webhooks one works, and one was given up."""
+        admin = self.site.cast.admin
+        for name in ("ci", "old"):
+            webhook, _ = webhooks.create(name, "https://8.8.8.8/hooks", by=admin)
+            webhooks.send_test(webhook, by=admin)
+        Delivery.objects.filter(webhook__name="ci").update(state="delivered")
+        Webhook.objects.filter(name="old").update(
+            disabled_at=timezone.now(), disabled_why="It failed for 5 days.",
+            failing_since=timezone.now(),
+        )  # fmt: skip
+        telling.tell()
+        notice = Notice.objects.filter(recipient=self.everybody).latest("pk")
+        Letter.objects.create(
+            notice=notice, state="failed", due_at=timezone.now(), error="It was refused."
+        )
+        notices.mark_read(notice.pk, by=self.everybody)
 
     def _pruned(self) -> Artifact:
         """An artifact whose version no rule kept."""
@@ -285,6 +318,10 @@ class Shop:
         arguments: dict[str, list[object]] = {
             "promotion:board": [],
             "promotion:inbox": [],
+            "promotion:notices": [],
+            "promotion:webhook_list": [],
+            "promotion:webhook_new": [],
+            "promotion:webhook": ["ci"],
             "promotion:repository_list": [],
             "promotion:repository_new": [],
             "promotion:repository": ["apps"],
@@ -362,6 +399,8 @@ class Shop:
                 "pipelines:run", args=["app", self.reported.number]
             ),
             "a failed run": reverse("pipelines:run", args=["failing", 1]),
+            "notices that were read": f"{reverse('promotion:notices')}?all=1",
+            "a disabled webhook": reverse("promotion:webhook", args=["old"]),
             "a connection of a key": reverse("pipelines:connection_new_of", args=["ssh"]),
             "a connection of another team": reverse("pipelines:connection", args=["theirs"]),
         }

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from pipelines import connections, hooks
+from pipelines import connections, hooks, sealing
 from pipelines.sealing import Unsealable
 
 #: Whatever is sealed: how it is encrypted anew, and what one and several of it are called.
@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         failures = []
-        for rotate, one, several in SEALED:
+        for rotate, one, several in (*SEALED, *sealing.others):
             try:
                 count = rotate()
             except Unsealable as error:
