@@ -20,6 +20,7 @@ from promotion import (
     retention,
     rules,
     selection,
+    webhooks,
 )
 from promotion.errors import SelfApproval
 from promotion.evidence import keeping, keys
@@ -170,6 +171,10 @@ def _select(site: Site) -> Act:
     return lambda by: selection.select(version.package, query, by=by)
 
 
+def _register_webhook(site: Site) -> Act:
+    return lambda by: webhooks.create("ci", "https://8.8.8.8/hooks", by=by)
+
+
 def _set_retention(site: Site) -> Act:
     return lambda by: retention.set_rules(site.repository, Rules(newest=3), by=by)
 
@@ -226,6 +231,7 @@ MATRIX = {
         "retention.preview", MANAGERS | {"admin"}, _preview_retention, only_reads=True
     ),
     "set retention rules": Row("retention.manage", {"admin"}, _set_retention),
+    "register a webhook": Row("webhook.manage", {"admin"}, _register_webhook),
     "look at an image": Row("image.look", WRITERS | {"admin"}, _look_at_image, only_reads=True),
     "select": Row("selection.make", WRITERS | {"production", "admin"}, _select),
 }
