@@ -15,6 +15,7 @@ from pipelines.flow.text import read_text
 
 #: Path to line and column, both from 1.
 Places = Callable[[str], tuple[int, int]]
+LONGEST_PATH = 500
 
 
 class Unreadable(ValueError):
@@ -27,10 +28,10 @@ class Unreadable(ValueError):
 
 def read_mapping(text: str, *, what: str) -> Mapping[str, Any]:
     """The mapping that `text` holds, an empty one where nothing is written. Raises Unreadable."""
-    if not text.strip():
-        return {}
     problems = Problems()
     root = _root(text, problems)
+    if [problem.code for problem in problems.sorted()] in (["empty_document"], []) and root is None:
+        return {}
     if root is not None and not isinstance(root, MapNode):
         said = f"{what} is a mapping of keys to values"
         problems.add("wrong_type", said, line=root.line, column=root.column)
@@ -76,6 +77,9 @@ def _value(node: Node) -> Any:
 
 
 def _note(node: Node, path: str, found: dict[str, tuple[int, int]]) -> None:
+    if len(path) > LONGEST_PATH:
+        # Nothing that is known lies as deep, and keys as long as a text would take all memory.
+        return
     found.setdefault(path, (node.line, node.column))
     if isinstance(node, ListNode):
         for number, each in enumerate(node.items):

@@ -23,44 +23,72 @@ CHILD = Path(__file__).parent / "gates" / "cel_child.py"
 SECONDS = 5
 KEPT_SECONDS = 60
 MAX_FACTS_BYTES = 1024 * 1024
+TOO_MUCH = "it took too long or too much memory"
+
+
+#: How many facts one process is asked about.
+TOGETHER = 25
+
+Answers = dict[str, bool | str]
 
 
 def faults(entries: Sequence[Custom]) -> dict[str, str]:
     """By name, what is wrong with expressions that cannot be read."""
     if not entries:
         return {}
-    told = _ask({entry.name: entry.expression for entry in entries}, None)
-    return {name: answer.fault for name, answer in told.items() if answer.fault}
+    told = _ask(entries, None)
+    if told is None:
+        return {entry.name: TOO_MUCH for entry in entries}
+    return {name: answer for name, answer in told[0].items() if isinstance(answer, str)}
 
 
 def answers(entries: Sequence[Custom], facts: Mapping[str, Any]) -> dict[str, CustomAnswer]:
     """What each expression says of `facts`, which are plain JSON."""
+    told = answers_each(entries, [facts])[0]
+    return (
+        told if told is not None else {each.name: CustomAnswer(False, TOO_MUCH) for each in entries}
+    )
+
+
+def answers_each(
+    entries: Sequence[Custom], facts: Sequence[Mapping[str, Any]]
+) -> list[dict[str, CustomAnswer] | None]:
+    """The same of many facts; None where it took too long, or where too many did before."""
     if not entries:
-        return {}
-    return _ask({entry.name: entry.expression for entry in entries}, facts)
+        return [{} for _ in facts]
+    told: list[dict[str, CustomAnswer] | None] = []
+    for begin in range(0, len(facts), TOGETHER):
+        some = facts[begin : begin + TOGETHER]
+        # Once too long is too long: the others are not waited for as well.
+        answered = _ask(entries, some) if None not in told else None
+        told += [None] * len(some) if answered is None else [_read(each) for each in answered]
+    return told
 
 
-def _ask(
-    expressions: Mapping[str, str], facts: Mapping[str, Any] | None
-) -> dict[str, CustomAnswer]:
-    asked = canonical({"expressions": dict(expressions), "facts": facts})
-    if len(asked) > MAX_FACTS_BYTES:
-        return dict.fromkeys(expressions, CustomAnswer(False, "there are too many facts"))
-    key = f"cel:{hashlib.sha256(asked).hexdigest()}"
-    told: dict[str, bool | str] | None = cache.get(key)
-    if told is None:
-        told = _in_a_process(asked)
-        if told is None:
-            why = "it took too long or too much memory"
-            return dict.fromkeys(expressions, CustomAnswer(False, why))
-        cache.set(key, told, KEPT_SECONDS)
+def _read(answers: Answers) -> dict[str, CustomAnswer]:
     return {
         name: CustomAnswer(answer) if isinstance(answer, bool) else CustomAnswer(False, answer)
-        for name, answer in told.items()
+        for name, answer in answers.items()
     }
 
 
-def _in_a_process(asked: bytes) -> dict[str, bool | str] | None:
+def _ask(
+    entries: Sequence[Custom], facts: Sequence[Mapping[str, Any]] | None
+) -> list[Answers] | None:
+    expressions = {entry.name: entry.expression for entry in entries}
+    asked = canonical({"expressions": expressions, "facts": facts})
+    if len(asked) > MAX_FACTS_BYTES:
+        return None
+    key = f"cel:{hashlib.sha256(asked).hexdigest()}"
+    told: list[Answers] | None = cache.get(key)
+    if told is None:
+        told = _in_a_process(asked)
+        if told is not None:
+            cache.set(key, told, KEPT_SECONDS)
+    return told
+
+
+def _in_a_process(asked: bytes) -> list[Answers] | None:
     try:
         done = subprocess.run(
             [sys.executable, "-I", str(CHILD)],
@@ -70,7 +98,7 @@ def _in_a_process(asked: bytes) -> dict[str, bool | str] | None:
             check=True,
             env={},
         )
-    except (subprocess.SubprocessError, OSError):
+        told: list[Answers] = json.loads(done.stdout)
+    except (subprocess.SubprocessError, OSError, ValueError):
         return None
-    told: dict[str, bool | str] = json.loads(done.stdout)
     return told

@@ -84,7 +84,10 @@ def facts_of(
         items=items,
         is_rollback=planned.kind == PromotionKind.ROLLBACK,
         custom=expressions.answers(
-            policy.custom, _in_plain(planned, who, items, given, now) if policy.custom else {}
+            policy.custom,
+            in_plain(planned.environment.name, planned.kind, who, items=items, given=given, now=now)
+            if policy.custom
+            else {},
         ),
     )
 
@@ -142,14 +145,21 @@ def _items(planned: Plan, policy: Rules) -> tuple[ItemFacts, ...]:
             version.state == VersionState.RECALLED,
             since.get(version.pk),
             is_pruned=version.pruned_at is not None,
-            publisher=version.published_by.username,
             evidence=evidence.get(version.pk, ()),
-            outside_range=allowed.refusal(version.name) if allowed else "",
-            is_pre_release=_is_pre_release(version.name),
-            **_of_run(runs.get(version.pk), version),
+            **lasting(version, runs.get(version.pk), allowed),
         )
         for version in versions
     )
+
+
+def lasting(version: Version, run: Run | None, allowed: Range | None) -> dict[str, Any]:
+    """What is true of a version as long as it exists."""
+    return {
+        "publisher": version.published_by.username,
+        "outside_range": allowed.refusal(version.name) if allowed else "",
+        "is_pre_release": _is_pre_release(version.name),
+        **_of_run(run, version),
+    }
 
 
 def _upstream_since(upstream: str, versions: Iterable[Version]) -> dict[int, datetime]:
@@ -198,17 +208,19 @@ def _is_pre_release(name: str) -> bool:
     return version is not None and bool(version.value.prerelease)
 
 
-def _in_plain(
-    planned: Plan,
+def in_plain(
+    environment: str,
+    kind: str,
     who: Requester,
+    *,
     items: Iterable[ItemFacts],
     given: Iterable[GivenApproval],
     now: datetime,
 ) -> dict[str, Any]:
     """The facts as an expression sees them, to the minute, so that its answer can be kept."""
     return {
-        "environment": planned.environment.name,
-        "kind": planned.kind,
+        "environment": environment,
+        "kind": kind,
         "now": now.replace(second=0, microsecond=0).isoformat(),
         "requester": {
             "username": who.username,

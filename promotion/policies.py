@@ -56,14 +56,23 @@ def create_environment(
 
 
 def set_policy(
-    environment: Environment, value: Mapping[str, Any], *, by: User, expected: int | None = None
+    environment: Environment,
+    value: Mapping[str, Any] | str,
+    *,
+    by: User,
+    expected: int | None = None,
 ) -> PolicyRevision:
-    """Make `value` the environment's policy. Open requests under the old one go stale.
+    """Make `value` the environment's policy, plain values or YAML. Open requests under the old one
+    go stale.
 
     `expected` is the revision that the writer saw: when another came in between, nothing is saved.
     """
     rules.require(by, "environment.manage")
-    read = check_rules(value, environment.name)
+    read = (
+        read_text(value, environment.name)
+        if isinstance(value, str)
+        else check_rules(value, environment.name)
+    )
     with transaction.atomic():
         locked = Environment.objects.locked().get(pk=environment.pk)
         current = current_policy(locked)
@@ -111,8 +120,14 @@ def read_text(text: str, environment: str) -> Rules:
 
 
 def written(policy: PolicyRevision) -> str:
-    """A revision as YAML, as somebody would write it."""
-    return documents.write_mapping(json.loads(policy.rules))
+    """A revision as YAML, as somebody would write it, and which it is."""
+    head = f"# Policy {policy.number} of {policy.environment.name}, {policy.digest}\n"
+    return head + text_of(policy)
+
+
+def text_of(policy: PolicyRevision) -> str:
+    """Its rules alone, in the order of the language, not of the alphabet."""
+    return documents.write_mapping(rules_of(policy).as_json())
 
 
 def _unknown(read: Rules, environment: str) -> Iterator[Fault]:
@@ -138,7 +153,8 @@ def _unknown(read: Rules, environment: str) -> Iterator[Fault]:
                 yield Fault(f"{path}[{number}]", "unknown_group", said)
     if read.versions.range:
         try:
-            Range(read.versions.range)
+            # A range that contradicts itself is found out only once a version is held against it.
+            Range(read.versions.range).refusal("1.0.0")
         except Invalid as invalid:
             yield Fault("versions.range", "bad_value", invalid.detail)
     for name, said in expressions.faults(read.custom).items():

@@ -119,12 +119,15 @@ def has_already(request: Request, tag: str) -> bool:
     return "*" in named or tag in {each.removeprefix("W/") for each in named}
 
 
-def require_match(request: Request, tag: str, noun: str) -> bool:
-    """Refuse unless `If-Match` names `tag`; whether it was sent and names one exact state."""
+def require_match(request: Request, tag: str, noun: str, *others: str) -> bool:
+    """Refuse unless `If-Match` names `tag`; whether it was sent and names one exact state.
+
+    `others` name the same state, as other answers show it.
+    """
     sent = request.headers.get("If-Match", "").strip()
     if sent in {"", "*"}:
         return False
-    if tag not in parse_etags(sent):
+    if {tag, *others}.isdisjoint(parse_etags(sent)):
         raise PreconditionFailed(f"{noun} was changed since you read it.")
     return True
 

@@ -1,6 +1,4 @@
-"""Calls on environments: what is placed there, their policies, and where their bytes live."""
-
-from typing import Any
+"""Calls on environments: what is placed there, and where their bytes live."""
 
 from django.db.models import Max
 from rest_framework import serializers
@@ -11,25 +9,20 @@ from accounts.authentication import caller
 from pipelines.api.base import (
     ApiView,
     StrictSerializer,
-    entity_tag,
     idempotent,
     page,
     query,
     read,
-    require_match,
 )
 from pipelines.api.schema import IDEMPOTENCY, operation, page_of, shape
-from pipelines.errors import Invalid
 from promotion import environments, policies
 from promotion.api import lookups
 from promotion.api.shapes import (
     EnvironmentAnswer,
     PlacementAnswer,
-    PolicyAnswer,
     TargetAnswer,
     environment_answer,
     placement_answer,
-    policy_answer,
     target_answer,
 )
 from promotion.models import Environment, Placement
@@ -120,26 +113,6 @@ class PlacementsView(ApiView):
         else:
             rows = rows.current()
         return page(self, request, rows.with_names(), placement_answer)
-
-
-class PolicyView(ApiView):
-    @operation(
-        "Make a new revision of an environment's policy",
-        {200: shape(PolicyAnswer)},
-        refusals=(404, 412, 415, 422),
-        body=dict[str, Any],
-        headers={"If-Match": "The environment's ETag: refuse when it was changed since."},
-        tag=TAG,
-    )
-    def put(self, request: Request, environment: str) -> Response:
-        if not isinstance(request.data, dict):
-            raise Invalid("A policy is a JSON object.")
-        found = lookups.environment(environment)
-        expected = None
-        if require_match(request, entity_tag(environment_answer(found)), found.name):
-            expected = found.policy.number if found.policy else None
-        revision = policies.set_policy(found, request.data, by=caller(request), expected=expected)
-        return Response(policy_answer(revision))
 
 
 class TargetView(ApiView):

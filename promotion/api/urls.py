@@ -8,6 +8,7 @@ from promotion.api import (
     evidence,
     history,
     notices,
+    policies,
     promotions,
     recalls,
     repositories,
@@ -108,8 +109,18 @@ urlpatterns = [
     ),
     path(
         "environments/<str:environment>/policy/",
-        environments.PolicyView.as_view(),
+        policies.PolicyView.as_view(),
         name="environment-policy",
+    ),
+    path(
+        "environments/<str:environment>/policy/revisions/",
+        policies.PolicyRevisionsView.as_view(),
+        name="environment-policy-revisions",
+    ),
+    path(
+        "environments/<str:environment>/policy/replay/",
+        policies.ReplayView.as_view(),
+        name="environment-policy-replay",
     ),
     path(
         "environments/<str:environment>/target/",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from promotion.models import Evidence, Version
 
@@ -38,3 +39,15 @@ def of(versions: Iterable[Version]) -> Mapping[int, tuple[EvidenceFact, ...]]:
         by = tuple(sorted(keys[pk]))
         found[version].append(EvidenceFact(*what, "verified" if by else "claimed", by))
     return {pk: tuple(each) for pk, each in found.items()}
+
+
+def verified_by(evidence: Evidence, *, at: datetime) -> tuple[str, ...]:
+    """The keys that had verified it at a moment and were trusted then. Its signatures and their
+    keys are better loaded before, where many are asked."""
+    return tuple(
+        sorted(
+            each.key.name
+            for each in evidence.signatures.all()
+            if each.checked_at <= at and (each.key.revoked_at is None or each.key.revoked_at > at)
+        )
+    )

@@ -4,6 +4,7 @@ A policy is a set of rules; a gate is one rule evaluated for one promotion. `gat
 the facts, `promoting.py` asks here and keeps the answer with the promotion.
 """
 
+from promotion.gates.comparing import lowered
 from promotion.gates.deciding import (
     APPROVALS,
     UNBREAKABLE,
@@ -44,6 +45,7 @@ __all__ = [
     "closed",
     "counts",
     "evaluate",
+    "lowered",
     "overriding",
     "refused",
     "unfit",

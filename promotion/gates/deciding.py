@@ -13,6 +13,8 @@ from promotion.gates.language import RequiredEvidence, Rules, duration
 APPROVALS = "approvals"
 #: What no break-glass opens: such a version must never be anywhere.
 UNBREAKABLE = frozenset({"not_recalled", "not_pruned"})
+#: How many freeze windows are followed that end within the next. Some never end together.
+FOLLOWED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ def _soak(upstream: str, wanted: str, facts: Facts) -> GateResult:
     if len(there) < len(since):
         reason = f"What is not in {upstream} cannot soak there."
         return GateResult("soak", False, reason, inputs)
-    youngest = max(there)
+    youngest = max(there, default=facts.now)
     opens_at = youngest + needed
     soaked = max(facts.now - youngest, timedelta(0))
     if soaked >= needed:
@@ -250,7 +252,9 @@ def _lacking(required: RequiredEvidence, ours: list[KnownEvidence]) -> str:
 def _requester(rules: Rules, facts: Facts) -> Iterator[GateResult]:
     """Whether whoever asked may still ask; where no policy narrows it, only when not."""
     who, groups = facts.requester, rules.may_roll_back if facts.is_rollback else rules.may_request
-    inputs = {"requester": who.username, "groups": list(groups)}
+    inputs: dict[str, Any] = {"requester": who.username, "groups": list(groups)}
+    if groups:
+        inputs["in"] = sorted(who.groups.intersection(groups))
     fault = ""
     if not who.may_request:
         fault = f"{who.username} may no longer request promotions."
@@ -264,8 +268,8 @@ def _requester(rules: Rules, facts: Facts) -> Iterator[GateResult]:
     if fault:
         yield GateResult("requester", False, fault, inputs)
     elif groups:
-        in_groups = ", ".join(sorted(who.groups.intersection(groups)))
-        yield GateResult("requester", True, f"{who.username} is in {in_groups}.", inputs)
+        said = f"{who.username} is in {', '.join(inputs['in'])}."
+        yield GateResult("requester", True, said, inputs)
 
 
 def _holds(facts: Facts) -> Iterator[GateResult]:
@@ -288,17 +292,23 @@ def _reviews(facts: Facts) -> GateResult:
 def _freezes(rules: Rules, facts: Facts) -> GateResult:
     inputs = {"at": facts.now.isoformat(), "windows": [each.name for each in rules.freezes]}
     names: list[str] = []
+    ends: datetime | None = facts.now
     opens_at = facts.now
     # One window may end within another: the gate opens when the last of them has ended.
-    for _ in range(len(rules.freezes) + 1):
-        ends = {each.name: frozen_until(each, opens_at) for each in rules.freezes}
-        open_now = {name: at for name, at in ends.items() if at is not None}
-        if not open_now:
+    for _ in range(FOLLOWED):
+        ends = None
+        for each in rules.freezes:
+            if (until := frozen_until(each, opens_at)) is not None:
+                names += [each.name] if each.name not in names else []
+                ends = max(ends or until, until)
+        if ends is None:
             break
-        names += [name for name in open_now if name not in names]
-        opens_at = max(open_now.values())
+        opens_at = ends
     if not names:
         return GateResult("freeze", True, "No freeze window is open.", inputs)
+    if ends is not None:
+        said = f"Frozen ({', '.join(names)}), and no end of it is in sight: the windows meet."
+        return GateResult("freeze", False, said, inputs, waits=True)
     reason = f"Frozen ({', '.join(names)}); opens on {moment(opens_at)}."
     return GateResult("freeze", False, reason, inputs, waits=True, opens_at=opens_at)
 
@@ -310,11 +320,13 @@ def _custom(rules: Rules, facts: Facts) -> Iterator[GateResult]:
         name = f"custom: {each.name}"
         if answer is None or answer.fault:
             why = answer.fault if answer else "it was not asked"
-            yield GateResult(name, False, f"{each.name} could not be told: {why}.", inputs)
+            said = f"{each.name} could not be told: {why}."
+            yield GateResult(name, False, said, inputs, waits=each.waits)
         elif answer.holds:
             yield GateResult(name, True, f"{each.name} holds.", inputs)
         else:
-            yield GateResult(name, False, each.message or f"{each.name} does not hold.", inputs)
+            said = each.message or f"{each.name} does not hold."
+            yield GateResult(name, False, said, inputs, waits=each.waits)
 
 
 def _approvals(rules: Rules, facts: Facts) -> GateResult:

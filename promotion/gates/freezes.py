@@ -1,7 +1,8 @@
 """When a freeze window is open. Pure: local times of a zone in, moments out.
 
 A repeated window is moved by whole days, weeks, months or years of local time, so that 18:00 stays
-18:00 when the clocks change.
+18:00 when the clocks change. In doubt the window is the longer one: it ends at the later of two
+times that a clock shows twice, and the last night of January is followed by that of February.
 """
 
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def _near(freeze: Freeze, moment: datetime) -> Iterator[tuple[datetime, datetime
     zone = ZoneInfo(freeze.time_zone)
     starts, ends = (datetime.fromisoformat(text) for text in (freeze.starts, freeze.ends))
     if not freeze.repeats:
-        yield _at(starts, zone), _at(ends, zone)
+        yield _starting(starts, zone), _ending(ends, zone)
         return
     step = STEPS[freeze.repeats]
     passed = moment.astimezone(zone).replace(tzinfo=None) - starts
@@ -47,8 +48,16 @@ def _near(freeze: Freeze, moment: datetime) -> Iterator[tuple[datetime, datetime
     about = max(0, int(passed / SHORTEST[freeze.repeats]))
     first = max(0, int(about * 0.9) - 2) if freeze.repeats in {"monthly", "yearly"} else about - 1
     for count in range(max(0, first), about + 2):
-        yield _at(starts + step * count, zone), _at(ends + step * count, zone)
+        begins = starts + step * count
+        # A month without a 31st would otherwise end a window on the day on which it begins.
+        over = max(ends + step * count, begins + (ends - starts))
+        yield _starting(begins, zone), _ending(over, zone)
 
 
-def _at(local: datetime, zone: ZoneInfo) -> datetime:
+def _starting(local: datetime, zone: ZoneInfo) -> datetime:
     return local.replace(tzinfo=zone).astimezone(UTC)
+
+
+def _ending(local: datetime, zone: ZoneInfo) -> datetime:
+    twice = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    return max(twice)

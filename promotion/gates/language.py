@@ -97,11 +97,16 @@ class OverrideRule:
 
 @dataclass(frozen=True, slots=True)
 class Custom:
-    """A gate of one's own: a CEL expression over the promotion's facts that must be true."""
+    """A gate of one's own: a CEL expression over the promotion's facts that must be true.
+
+    `waits`: it may become true while a request waits, like one about the time or the approvers;
+    without it, nothing is requested for which it is false.
+    """
 
     name: str
     expression: str
     message: str = ""
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ line. What only the database knows, like whether there is such a group, policies
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cache
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 from promotion.gates import language
 from promotion.gates.freezes import SHORTEST, STEPS
@@ -18,6 +19,9 @@ from promotion.gates.language import DURATION, ENTRIES, PARTS, Rules
 MOST = 50
 LONGEST = 200
 LONGEST_EXPRESSION = 1000
+#: Past this many faults a person reads no further, and an answer only grows.
+MOST_FAULTS = 100
+LONGEST_PATH = 200
 NOT_BY = ("publisher", "run_starter")
 RESULTS = ("passed", "failed")
 
@@ -45,7 +49,8 @@ class Reading:
                 self.rules = read
 
     def fault(self, path: str, message: str, code: str = "bad_value") -> None:
-        self.faults.append(Fault(path, code, message))
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append(Fault(path[:LONGEST_PATH], code, message))
 
     def _mapping(self, path: str, value: Any, kind: type[Any], checks: Mapping[str, Check]) -> None:
         if not isinstance(value, Mapping):
@@ -54,6 +59,8 @@ class Reading:
         known = [each.name for each in fields(kind)]
         what = f"“{path}”" if path else "A policy"
         for key in value:
+            if len(self.faults) >= MOST_FAULTS:
+                return
             here = f"{path}.{key}" if path else str(key)
             if key not in known:
                 said = f"{what} has no “{str(key)[:80]}”. It has: {', '.join(known)}."
@@ -73,7 +80,7 @@ class Reading:
             here = f"{path}[{number}]"
             self._mapping(here, each, kind, checks_of(kind))
             for needed in NEEDED[kind]:
-                if isinstance(each, Mapping) and not each.get(needed):
+                if isinstance(each, Mapping) and each.get(needed) in (None, ""):
                     self.fault(f"{here}.{needed}", f"“{needed}” is missing.", "missing_key")
 
     def _together(self, read: Rules) -> None:
@@ -85,9 +92,12 @@ class Reading:
         if read.automatic and read.approvals:
             why = "Set approvals to 0: what people must approve is not promoted by itself."
             self.fault("automatic", why)
-        if len(read.approvers.one_from_each) > max(read.approvals, 0):
+        if len(read.approvers.one_from_each) > read.approvals:
             why = f"{read.approvals} approvals cannot come from each of these groups."
             self.fault("approvers.one_from_each", why)
+        if not read.override.review_within:
+            why = "Say until when a review is owed, like 3d."
+            self.fault("override.review_within", why)
         for number, freeze in enumerate(read.freezes):
             self._window(f"freezes[{number}]", freeze)
         for key, entries in (("freezes", read.freezes), ("custom", read.custom)):
@@ -132,9 +142,20 @@ def _flag(reading: Reading, path: str, value: Any) -> None:
 def _text(most: int = LONGEST) -> Check:
     def check(reading: Reading, path: str, value: Any) -> None:
         if not isinstance(value, str) or len(value) > most or not value.isprintable():
-            reading.fault(path, f"Give a text of at most {most} characters.")
+            said = f"Give a text of one line and at most {most} characters that can be seen."
+            reading.fault(path, said)
 
     return check
+
+
+def _expression(reading: Reading, path: str, value: Any) -> None:
+    """Expressions may have several lines, which YAML writes as a block."""
+    lines = value.replace("\t", " ").split("\n") if isinstance(value, str) else [None]
+    if all(each is not None and each.isprintable() for each in lines):
+        if len(value) > LONGEST_EXPRESSION:
+            reading.fault(path, f"Give at most {LONGEST_EXPRESSION} characters.")
+    else:
+        reading.fault(path, "Give a CEL expression as a text.")
 
 
 def _text_or_nothing(reading: Reading, path: str, value: Any) -> None:
@@ -191,12 +212,14 @@ def _moment(reading: Reading, path: str, value: Any) -> None:
 
 
 def _zone(reading: Reading, path: str, value: Any) -> None:
-    try:
-        known = isinstance(value, str) and value in available_timezones() and ZoneInfo(value)
-    except (OSError, ValueError):
-        known = False
-    if not known:
+    if not isinstance(value, str) or value not in zones():
         reading.fault(path, "Give a time zone like Europe/Berlin or UTC.")
+
+
+@cache
+def zones() -> frozenset[str]:
+    """Every time zone by its name. Finding them reads some hundred files, so it is done once."""
+    return frozenset(available_timezones())
 
 
 CHECKS: Mapping[str, Check] = {
@@ -246,8 +269,9 @@ OF_PARTS: Mapping[type[Any], Mapping[str, Check]] = {
     },
     language.Custom: {
         "name": _text(),
-        "expression": _text(LONGEST_EXPRESSION),
+        "expression": _expression,
         "message": _text(),
+        "waits": _flag,
     },
 }
 

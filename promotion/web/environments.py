@@ -11,10 +11,10 @@ from django.shortcuts import render
 from pipelines.web.doors import PageRequest, one, page
 from pipelines.web.paging import newest_first
 from promotion import policies, rules, targets, trying
-from promotion.gates import Rules
 from promotion.models import Environment, Placement, Promotion
 from promotion.web import recalls
 from promotion.web.forms import MomentForm
+from promotion.web.policy_words import in_words
 
 
 @page("GET")
@@ -83,23 +83,3 @@ def find_environment(name: str) -> Environment:
         f"There is no environment “{name[:64]}”.",
         name=name,
     )
-
-
-def in_words(rules: Rules) -> list[str]:
-    """A policy as sentences, one for each rule."""
-    if rules.approvals == 0:
-        said = ["Nobody needs to approve: a request is placed at once."]
-    else:
-        people = "1 person" if rules.approvals == 1 else f"{rules.approvals} people"
-        among = "may be one of them" if rules.self_approval else "may not be one of them"
-        said = [f"{people} must approve the exact plan; the requester {among}."]
-        if rules.second_factor:
-            said.append("Each approval is signed by a passkey of the person who gives it.")
-    if rules.upstream:
-        said.append(f"Every version must be in {rules.upstream} first. Rollbacks need not.")
-    else:
-        said.append("Versions may come here from anywhere.")
-    days = "1 day" if rules.expires_after_days == 1 else f"{rules.expires_after_days} days"
-    said.append(f"A request expires after {days}.")
-    said.append("A recalled version is never placed.")
-    return said

@@ -10,7 +10,6 @@ from pipelines import connections
 from pipelines.models import Artifact, ConnectionKind, ServiceConnection
 from pipelines.models.pipeline import SLUG_HELP
 from promotion import keeping
-from promotion.gates import Rules
 from promotion.models import Environment, Repository, RepositoryKind, Version
 from promotion.models.version import VERSION_NAME_HELP
 
@@ -164,7 +163,7 @@ class RetentionForm(forms.Form):
 
 
 class PolicyForm(forms.Form):
-    """The rules of an environment. What each means stands in gates.py."""
+    """What a new environment begins with; all that a policy may say stands in policy_fields.py."""
 
     approvals = forms.IntegerField(
         label="Approvals",
@@ -191,15 +190,9 @@ class PolicyForm(forms.Form):
         help_text="In days, when nobody has decided until then.",
     )
 
-    second_factor = forms.BooleanField(
-        label="Each approval is signed by a passkey",
-        required=False,
-        help_text="Whoever approves confirms it with a security key, a phone or a fingerprint.",
-    )
-
-    def __init__(self, data: Any = None, *, rules: Rules | None = None, besides: str = "") -> None:
-        super().__init__(data, initial=rules.as_json() if rules else None)
-        names = Environment.objects.exclude(name=besides).values_list("name", flat=True)
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data)
+        names = Environment.objects.values_list("name", flat=True)
         field = self.fields["upstream"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [("", "Nowhere"), *((name, name) for name in names)]
@@ -212,7 +205,6 @@ class PolicyForm(forms.Form):
             "self_approval": written["self_approval"],
             "upstream": written["upstream"] or None,
             "expires_after_days": written["expires_after_days"],
-            "second_factor": written["second_factor"],
         }
 
 

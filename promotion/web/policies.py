@@ -1,4 +1,4 @@
-"""Pages on which operators make environments, set their policies and where their bytes live."""
+"""Pages on which operators make environments and say where their bytes live."""
 
 from django.http import HttpResponse
 
@@ -8,7 +8,7 @@ from pipelines.web.doors import PageRequest, done, page, require_confirmed, show
 from promotion import environments, policies, rules, targets, trying
 from promotion.models import Environment, Promotion
 from promotion.web.environments import find_environment
-from promotion.web.forms import NewEnvironmentForm, PolicyForm, TargetForm
+from promotion.web.forms import NewEnvironmentForm, TargetForm
 
 
 @page("GET", "POST")
@@ -33,29 +33,6 @@ def environment_new(request: PageRequest) -> HttpResponse:
                 request, f"{made.name} is ready for promotions.", "promotion:environment", made.name
             )
     return shown(request, "promotion/environment_new.html", {"form": form}, refused)
-
-
-@page("GET", "POST")
-def policy(request: PageRequest, environment: str) -> HttpResponse:
-    found = find_environment(environment)
-    rules.require(request.user, "environment.manage")
-    current = policies.current_policy(found)
-    form = PolicyForm(request.POST or None, rules=policies.rules_of(current), besides=found.name)
-    refused = None
-    if request.method == "POST" and form.is_valid():
-        try:
-            revision = policies.set_policy(found, form.rules, by=request.user)
-        except SluiceError as error:
-            refused = error
-        else:
-            said = (
-                "The policy is the same: nothing was saved."
-                if revision.pk == current.pk
-                else f"Policy revision {revision.number} holds from now on."
-            )
-            return done(request, said, "promotion:environment", found.name)
-    context = {"environment": found, "policy": current, "form": form}
-    return shown(request, "promotion/policy.html", context, refused)
 
 
 @page("GET", "POST")

@@ -273,7 +273,16 @@ CALLS = [
     Call("POST", "/api/v1/environments/", 201, frozenset({"admin"}), {"name": "canary"}),
     Call("GET", ENVIRONMENT, 200),
     Call("GET", ENVIRONMENT + "placements/", 200),
+    Call("GET", ENVIRONMENT + "policy/", 200),
     Call("PUT", ENVIRONMENT + "policy/", 200, frozenset({"admin"}), {"approvals": 2}),
+    Call("GET", ENVIRONMENT + "policy/revisions/", 200),
+    Call(
+        "POST",
+        ENVIRONMENT + "policy/replay/",
+        200,
+        frozenset({"admin"}),
+        {"policy": {"approvals": 2}, "last": 20},
+    ),
     Call("PUT", ENVIRONMENT + "target/", 200, frozenset({"admin"}), TARGET),
     # Promotions
     Call("GET", "/api/v1/promotions/", 200),

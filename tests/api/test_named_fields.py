@@ -56,6 +56,7 @@ SELECTION = {
 ENVELOPE = {"payload", "payloadType", "signatures"}
 A_KEY = {"name", "state", "algorithm", "public_key", "fingerprint"}
 AN_ENVIRONMENT = {"name", "rank", "policy"}
+A_POLICY = {"environment", "revision", "digest", "rules"}
 A_PROMOTION = {
     "id", "state", "environment", "items", "plan_digest", "gates", "approvals", "requested_by",
     "timeline",
@@ -139,7 +140,10 @@ FIELDS: dict[tuple[str, str], set[str]] = {
     ("GET", ENVIRONMENT): AN_ENVIRONMENT,
     ("GET", ENVIRONMENT + "placements/"): {"package", "version", "environment", "since", "until"},
     ("PUT", ENVIRONMENT + "target/"): {"registry", "registry_connection", "storage_connection"},
-    ("PUT", ENVIRONMENT + "policy/"): {"environment", "revision", "digest"},
+    ("GET", ENVIRONMENT + "policy/"): A_POLICY,
+    ("PUT", ENVIRONMENT + "policy/"): A_POLICY,
+    ("GET", ENVIRONMENT + "policy/revisions/"): A_POLICY,
+    ("POST", ENVIRONMENT + "policy/replay/"): {"checked", "stopped", "unknown"},
     ("GET", "/api/v1/promotions/"): A_PROMOTION,
     ("POST", "/api/v1/promotions/plan/"): {"plan", "plan_digest", "gates", "diff"},
     ("POST", "/api/v1/promotions/"): A_PROMOTION,

@@ -66,3 +66,39 @@ def test_every_repetition_is_found(day: date, repeats: str, count: int, hours: i
         there = begins + SHORTEST[repeats] * count
     assert frozen_until(window, there) == there + timedelta(hours=hours)
     assert frozen_until(window, there - timedelta(minutes=1)) is None
+
+
+NEW_YEAR = Freeze("Night", "2026-01-30T22:00", "2026-01-31T06:00", "UTC", "monthly")
+TWICE = Freeze("Twice", "2026-10-25T01:00", "2026-10-25T02:30", "Europe/Berlin")
+GAP = Freeze("Gap", "2026-03-29T01:30", "2026-03-29T02:30", "Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("freeze", "moment", "until"),
+    [
+        # April has no 31st; the night is frozen all the same.
+        (NEW_YEAR, "2026-04-30T23:00", "2026-05-01T06:00"),
+        (NEW_YEAR, "2026-02-28T23:00", "2026-03-01T06:00"),
+        (NEW_YEAR, "2026-03-30T23:00", "2026-03-31T06:00"),
+        # Half past two comes twice in that night: the window lasts until the second.
+        (TWICE, "2026-10-25T00:45", "2026-10-25T01:30"),
+        (TWICE, "2026-10-25T01:30", None),
+        # And never in this one: the window lasts as long as it would have.
+        (GAP, "2026-03-29T00:45", "2026-03-29T01:30"),
+        (GAP, "2026-03-29T01:30", None),
+    ],
+)
+def test_in_doubt_the_window_is_the_longer_one(
+    freeze: Freeze, moment: str, until: str | None
+) -> None:
+    assert frozen_until(freeze, at(moment)) == (at(until) if until else None)
+
+
+@pytest.mark.parametrize("repeats", ["", *sorted(SHORTEST)])
+@pytest.mark.parametrize("year", ["1970", "2999"])
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Apia", "Etc/GMT+12"])
+def test_dates_at_the_edge_are_answered(year: str, repeats: str, zone: str) -> None:
+    window = Freeze("Edge", f"{year}-12-31T00:00", f"{year}-12-31T23:59", zone, repeats)
+    for moment in ("1970-01-01T00:00", "2026-11-25T12:00", "2999-12-31T23:59"):
+        until = frozen_until(window, at(moment))
+        assert until is None or until > at(moment)

@@ -18,6 +18,7 @@ from promotion.gates import (
     Rules,
     closed,
     evaluate,
+    lowered,
     overriding,
     refused,
 )
@@ -337,3 +338,61 @@ def test_nothing_overrides_a_recall() -> None:
     everything = frozenset(each.name for each in told)
     left = [each.name for each in closed(overriding(told, everything))]
     assert left == ["not_recalled", "not_pruned"]
+
+
+# ---- Windows that meet -------------------------------------------------------------------------
+def test_windows_that_end_within_each_other_open_when_the_last_has_ended() -> None:
+    """Nights and working days, for a whole week."""
+    nights = {"name": "Night", "starts": "2026-11-23T20:00", "ends": "2026-11-24T08:00"}
+    days = [
+        {"name": f"Day {day}", "starts": f"2026-11-{day}T08:00", "ends": f"2026-11-{day}T20:00"}
+        for day in range(23, 28)
+    ]
+    policy = rules(freezes=[nights | {"repeats": "daily"}, *days])
+    found = gate("freeze", policy, facts())
+    assert found.opens_at == datetime(2026, 11, 28, 8, tzinfo=UTC)
+
+
+def test_windows_that_never_all_end_are_said_to() -> None:
+    day = {"name": "Day", "starts": "2026-11-01T00:00", "ends": "2026-11-01T12:00"}
+    night = {"name": "Night", "starts": "2026-11-01T12:00", "ends": "2026-11-02T00:00"}
+    policy = rules(freezes=[day | {"repeats": "daily"}, night | {"repeats": "daily"}])
+    found = gate("freeze", policy, facts())
+    assert (found.open, found.opens_at) == (False, None)
+    assert found.reason == "Frozen (Night, Day), and no end of it is in sight: the windows meet."
+
+
+def test_an_own_gate_about_time_or_approvers_may_wait() -> None:
+    late = {"name": "Late", "expression": "approvers.size() > 0"}
+    asked = facts(custom={"Late": CustomAnswer(False)})
+    at_once = gate("custom: Late", rules(custom=[late]), asked)
+    waiting = gate("custom: Late", rules(custom=[late | {"waits": True}]), asked)
+    assert refused([at_once]) == (at_once,)
+    assert (closed([waiting]), refused([waiting])) == ((waiting,), ())
+
+
+# ---- What a new policy takes away --------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ({"approvals": 2}, {}, ["A promotion needs 1 approval, not 2.",
+                                "A rollback needs 1 approval, not 2."]),
+        ({"approvals": 2, "rollback": {"approvals": 1}}, {"rollback": {"approvals": 0}},
+         ["A promotion needs 1 approval, not 2.", "A rollback needs no approval, not 1."]),
+        ({}, {"self_approval": True}, ["The requester may approve."]),
+        ({"not_by": ["publisher"]}, {}, ["Whoever published a version may approve it."]),
+        ({"second_factor": True}, {}, ["Approvals need no passkey."]),
+        ({}, {"machines": {"approve": True}}, ["Machines may approve."]),
+        ({"approvers": {"one_from_each": ["a"]}}, {}, ["No approval from a is needed."]),
+        ({"approvers": {"groups": ["a"]}}, {},
+         ["Anybody with the role may approve, in whichever group."]),
+        ({"approvers": {"groups": ["a"]}}, {"approvers": {"groups": ["a", "b"]}},
+         ["Members of b may approve."]),
+        ({}, {"approvals": 3, "second_factor": True, "not_by": ["publisher"]}, []),
+        ({"upstream": "staging"}, {}, []),
+    ],
+)  # fmt: skip
+def test_what_a_new_policy_lowers_is_said(
+    old: dict[str, Any], new: dict[str, Any], said: list[str]
+) -> None:
+    assert list(lowered(rules(**old), rules(**new))) == said
