@@ -23,18 +23,21 @@ from promotion.models import (
     Environment,
     Evidence,
     EvidenceKey,
+    Hold,
     ImageDetails,
     ImageLook,
     LedgerEntry,
     LedgerHead,
     Letter,
     Notice,
+    Override,
     Package,
     Placement,
     PolicyRevision,
     Promotion,
     PromotionItem,
     Repository,
+    Review,
     Selection,
     Told,
     UploadOutcome,
@@ -223,6 +226,30 @@ class ApprovalAdmin(ReadOnlyAdmin[Approval]):
     list_filter = ("decision", "at")
     list_select_related = ("promotion__environment", "by")
     search_fields = ("by__username", "plan_digest", "comment")
+
+
+@admin.register(Override)
+class OverrideAdmin(ReadOnlyAdmin[Override]):
+    list_display = ("promotion", "by", "gates", "reviews_required", "review_due", "at")
+    list_filter = ("at", "review_due")
+    list_select_related = ("promotion__environment", "by")
+    search_fields = ("by__username", "reason", "plan_digest")
+
+
+@admin.register(Review)
+class ReviewAdmin(ReadOnlyAdmin[Review]):
+    list_display = ("override", "by", "verdict", "at")
+    list_filter = ("verdict", "at")
+    list_select_related = ("override__promotion__environment", "by")
+    search_fields = ("by__username", "comment")
+
+
+@admin.register(Hold)
+class HoldAdmin(ReadOnlyAdmin[Hold]):
+    list_display = ("version", "environment", "by", "at", "lifted_by", "lifted_at")
+    list_filter = ("environment", "at")
+    list_select_related = ("version__package__repository", "environment", "by", "lifted_by")
+    search_fields = ("version__name", "version__package__name", "reason", "by__username")
 
 
 @admin.register(Placement)

@@ -1,6 +1,6 @@
 """Carrying: what is about to be placed lies in the environment's own storage and registry first.
 
-Called by promoting.py alone, inside an execution. Whatever lies there already is read, not sent
+Called by executing.py alone, inside an execution. Whatever lies there already is read, not sent
 again, so a copy that was cut goes on where it stopped, and two may carry the same bytes at once.
 """
 

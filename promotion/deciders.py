@@ -6,7 +6,7 @@ from promotion import gates, rules
 from promotion.errors import SelfApproval
 from promotion.gates import Involved, Rules
 from promotion.gathering import groups_of
-from promotion.models import Promotion, PromotionQuerySet, PromotionState
+from promotion.models import PolicyRevision, Promotion, PromotionQuerySet, PromotionState
 from promotion.policies import rules_of
 
 P = PromotionState
@@ -33,6 +33,34 @@ def require_decider(promotion: Promotion, *, by: User) -> None:
             f"{by.username} {why}, and so may not decide on promotion {promotion.pk}: "
             f"the policy of {promotion.environment.name} asks for others."
         )
+
+
+def require_overrider(policy: PolicyRevision, *, by: User) -> None:
+    """Raise the reason for which `by` may not break the glass under this policy, if there is one:
+    nobody may whom it does not name."""
+    rules.require(by, "promotion.override")
+    named = rules_of(policy).override.groups
+    where = policy.environment.name
+    if not named:
+        raise Forbidden(
+            f"The policy of {where} lets nobody override its gates: it names no group under "
+            "override.groups."
+        )
+    if by.is_machine:
+        raise Forbidden(f"{by.username} is a machine. Only a person overrides gates.")
+    if groups_of(by).isdisjoint(named):
+        raise Forbidden(
+            f"{by.username} is in none of {', '.join(named)}, and so may not override the gates "
+            f"of {where}."
+        )
+
+
+def may_override(policy: PolicyRevision, *, by: User) -> bool:
+    try:
+        require_overrider(policy, by=by)
+    except Forbidden:
+        return False
+    return True
 
 
 def unfitness(promotion: Promotion, policy: Rules, user: User) -> str:

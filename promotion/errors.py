@@ -74,6 +74,16 @@ class NotCarried(Conflict):
     title = "The bytes did not arrive where the environment keeps its own"
 
 
+class AlreadyHeld(Conflict):
+    code = "already_held"
+    title = "The version is held there already"
+
+
+class AlreadyOverridden(Conflict):
+    code = "already_overridden"
+    title = "The gates were overridden already"
+
+
 class AlreadyPlaced(Conflict):
     code = "already_placed"
     title = "The environment has this version already"

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from pipelines.models import Run, Trigger
-from promotion import expressions, gates, rules
+from promotion import expressions, gates, itself, rules
 from promotion.evidence import facts
 from promotion.gates import (
     Facts,
@@ -27,6 +27,8 @@ from promotion.models import (
     Approval,
     Decision,
     Environment,
+    Hold,
+    Override,
     Placement,
     Promotion,
     PromotionKind,
@@ -50,7 +52,10 @@ def current_gates(promotion: Promotion, planned: Plan | None = None) -> tuple[Ga
     """The gates of a promotion as they stand now."""
     planned = planned or replan(promotion)
     policy = rules_of(current_policy(planned.environment))
-    return gates.evaluate(policy, facts_of(planned, policy, promotion=promotion))
+    evaluated = gates.evaluate(policy, facts_of(planned, policy, promotion=promotion))
+    # Like an approval, it counts for the plan that it was given for, and for no other.
+    broken = Override.objects.filter(promotion=promotion, plan_digest=planned.digest).first()
+    return gates.overriding(evaluated, frozenset(broken.gates)) if broken else evaluated
 
 
 def shown_gates(promotion: Promotion) -> list[dict[str, Any]]:
@@ -83,6 +88,7 @@ def facts_of(
         approvals=given,
         items=items,
         is_rollback=planned.kind == PromotionKind.ROLLBACK,
+        overdue_reviews=_overdue_reviews(planned.environment, now),
         custom=expressions.answers(
             policy.custom,
             in_plain(planned.environment.name, planned.kind, who, items=items, given=given, now=now)
@@ -100,7 +106,7 @@ def _requester(by: User, environment: Environment, promotion: Promotion | None) 
         open_requests = others.count()
     return Requester(
         by.username,
-        may_request=rules.may(by, "promotion.request"),
+        may_request=itself.is_sluice(by) or rules.may(by, "promotion.request"),
         groups=groups_of(by),
         is_machine=by.is_machine,
         open_requests=open_requests,
@@ -137,6 +143,7 @@ def _items(planned: Plan, policy: Rules) -> tuple[ItemFacts, ...]:
     since = _upstream_since(policy.upstream, versions) if policy.upstream else {}
     runs = _runs(versions) if _asks_for_runs(policy) else {}
     evidence = known_evidence(versions) if policy.evidence or policy.custom else {}
+    holds = _holds(planned.environment, versions)
     allowed = Range(policy.versions.range) if policy.versions.range else None
     return tuple(
         ItemFacts(
@@ -146,6 +153,7 @@ def _items(planned: Plan, policy: Rules) -> tuple[ItemFacts, ...]:
             since.get(version.pk),
             is_pruned=version.pruned_at is not None,
             evidence=evidence.get(version.pk, ()),
+            hold=holds.get(version.pk, ""),
             **lasting(version, runs.get(version.pk), allowed),
         )
         for version in versions
@@ -165,6 +173,39 @@ def lasting(version: Version, run: Run | None, allowed: Range | None) -> dict[st
 def _upstream_since(upstream: str, versions: Iterable[Version]) -> dict[int, datetime]:
     placed = Placement.objects.current().filter(environment__name=upstream, version__in=versions)
     return dict(placed.values_list("version_id", "since"))
+
+
+def _holds(environment: Environment, versions: Iterable[Version]) -> dict[int, str]:
+    """By version, why automation is kept from placing it here."""
+    standing = Hold.objects.standing().filter(environment=environment, version__in=versions)
+    return {
+        hold.version_id: f"held by {hold.by.username}: {hold.reason.rstrip('.')}"
+        for hold in standing.select_related("by")
+    }
+
+
+def _overdue_reviews(environment: Environment, now: datetime) -> tuple[str, ...]:
+    overdue = Override.objects.overdue(now).filter(promotion__environment=environment)
+    return tuple(
+        f"of promotion {each.promotion_id}, due {each.review_due:%Y-%m-%d}"
+        for each in overdue.order_by("pk")
+    )
+
+
+# ---- Where Sluice promotes by itself -------------------------------------------------------------
+def automatic_environments() -> list[Environment]:
+    """Those whose policy promotes by itself what its gates let through."""
+    # Rules are canonical text; few policies say it.
+    return list(Environment.objects.with_names().filter(policy__rules__contains='"automatic":true'))
+
+
+def automatic_downstream(environment: Environment) -> list[int]:
+    """The environments that take by themselves what is placed in this one."""
+    return [
+        each.pk
+        for each in automatic_environments()
+        if rules_of(current_policy(each)).upstream == environment.name
+    ]
 
 
 def _asks_for_runs(policy: Rules) -> bool:

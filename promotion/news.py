@@ -13,12 +13,13 @@ from typing import Any
 from django.urls import reverse
 
 from accounts.models import User
-from promotion import deciders, recalling
+from promotion import deciders, overriding, recalling
 from promotion.models import (
     Decision,
     LedgerEntry,
     Promotion,
     PromotionState,
+    Verdict,
     Version,
 )
 
@@ -153,6 +154,43 @@ def _retried(entry: LedgerEntry, data: Data) -> Iterable[News | Settled]:
     )
 
 
+# ---- Break-glass -------------------------------------------------------------------------------
+def review_topic(promotion: Promotion) -> str:
+    return f"review:{promotion.pk}"
+
+
+def _overridden(entry: LedgerEntry, data: Data) -> Iterable[News | Settled]:
+    """Tells whoever had a part in it, and asks for the reviews that are owed."""
+    promotion = _promotion(data)
+    yield Settled(topic_of(promotion))
+    said = f"{_name(entry)} overrode {', '.join(data['gates'])} for {what(promotion)}"
+    said += _because(str(data["reason"]))
+    reviewers = overriding.reviewers_of(promotion.override)
+    others = [each for each in requester_and_approvers(promotion) if each not in reviewers]
+    yield News(but(entry.actor, *others), said, page_of(promotion))
+    yield News(
+        tuple(reviewers),
+        f"Your review is owed. {said}",
+        page_of(promotion),
+        review_topic(promotion),
+        asks=True,
+    )
+
+
+def _reviewed(entry: LedgerEntry, data: Data) -> Iterable[News | Settled]:
+    promotion = _promotion(data)
+    override = promotion.override
+    is_owed = bool(overriding.reviewers_of(override))
+    yield Settled(review_topic(promotion), entry.actor if is_owed else None)
+    objects = data["verdict"] == Verdict.OBJECT
+    said = "objects to the override of" if objects else "agrees to the override of"
+    yield News(
+        but(entry.actor, override.by, promotion.requested_by),
+        f"{_name(entry)} {said} {what(promotion)}" + _because(str(data["comment"])),
+        page_of(promotion),
+    )
+
+
 # ---- Versions ----------------------------------------------------------------------------------
 def _recalled(entry: LedgerEntry, data: Data) -> Iterable[News | Settled]:
     """Tells who published it and everybody who took it."""
@@ -182,5 +220,7 @@ WRITERS: dict[str, Writer] = {
     "promotion.failed": _ended("Could not be placed: {what}"),
     "promotion.errored": _ended("Broke while it was placed: {what}"),
     "promotion.retried": _retried,
+    "promotion.overridden": _overridden,
+    "override.reviewed": _reviewed,
     "version.recalled": _recalled,
 }

@@ -1,6 +1,6 @@
 """Placements: bytes are read back before they are placed, and one version takes another's place.
 
-Called by promoting.py alone, inside an execution.
+Called by executing.py alone, inside an execution.
 """
 
 import time

@@ -1,27 +1,32 @@
-"""Promotions: plan, request, approve, reject, withdraw, execute, roll back.
+"""Promotions: request, approve, reject, withdraw, retry, roll back.
 
-The only writer of promotion state and of placements. Whatever is decided is decided on a plan
-digest: the plan is computed anew before each decision and before execution, and if it is no longer
-the plan that people saw, the promotion goes stale and nothing moves.
+Together with executing.py, which carries out what was approved, the only writer of promotion state;
+both move it by `move` alone. Whatever is decided is decided on a plan digest: the plan is computed
+anew before each decision and before execution, and if it is no longer the plan that people saw, the
+promotion goes stale and nothing moves.
 """
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import User
-from pipelines.errors import SluiceError, WrongState
+from pipelines.errors import WrongState
 from pipelines.queue import nudge
 from pipelines.states import move
-from promotion import carrying, deciders, gates, gathering, placing, plans, rules, second_factor
-from promotion.carrying import HERE, Carried
+from promotion import (
+    deciders,
+    gates,
+    gathering,
+    itself,
+    plans,
+    rules,
+    second_factor,
+)
 from promotion.errors import AlreadyPlaced, GateClosed, PlanChanged
+from promotion.executing import EXECUTE, execute, take_over
 from promotion.gates import GateResult
 from promotion.ledger.append import append, lock
 from promotion.models import (
@@ -39,10 +44,23 @@ from promotion.policies import current_policy, rules_of
 from promotion.publishing import require_usable
 from promotion.second_factor import Answer
 
-log = logging.getLogger(__name__)
+__all__ = [
+    "EXECUTE",
+    "approve",
+    "become_approved",
+    "become_stale",
+    "execute",
+    "expire",
+    "reconsider",
+    "reject",
+    "request",
+    "retry",
+    "roll_back",
+    "take_over",
+    "withdraw",
+]
 
 P = PromotionState
-EXECUTE = "promotion.execute"
 
 
 # ---- Request -----------------------------------------------------------------------------------
@@ -54,9 +72,16 @@ def request(
     comment: str = "",
     seen: str | None = None,
     kind: str = PromotionKind.PROMOTION,
+    emergency: bool = False,
 ) -> Promotion:
-    """Ask for `versions` to be placed in `environment`. `seen` is the plan digest shown to `by`."""
-    rules.require(by, "promotion.request")
+    """Ask for `versions` to be placed in `environment`. `seen` is the plan digest shown to `by`.
+
+    In an `emergency` whoever may break the glass asks for what closed gates would refuse, and then
+    overrides them (overriding.py): the request alone opens nothing.
+    """
+    if not itself.is_sluice(by):
+        # Sluice asks in the name of a policy's own rule; its gates hold for it all the same.
+        rules.require(by, "promotion.request")
     with transaction.atomic():
         locked = Environment.objects.locked().get(pk=environment.pk)
         # Pruning, too, takes this lock and spares what is in an open promotion: one comes first.
@@ -71,10 +96,14 @@ def request(
             if replaced is not None and replaced.pk == version.pk:
                 raise AlreadyPlaced(f"{version} is in {environment.name} already.")
         opened = gathering.preview_gates(planned, by=by)
-        if refused := gates.refused(opened):
-            raise GateClosed.by(refused)
-        now = timezone.now()
         policy = current_policy(locked)
+        if emergency:
+            deciders.require_overrider(policy, by=by)
+        if refused := gates.refused(opened):
+            for_ever = [gate for gate in refused if gate.name in gates.UNBREAKABLE]
+            if for_ever or not emergency:
+                raise GateClosed.by(refused)
+        now = timezone.now()
         promotion = Promotion.objects.create(
             environment=locked,
             kind=kind,
@@ -103,11 +132,12 @@ def request(
                 "kind": str(kind),
                 "plan": planned.content,
                 "comment": promotion.comment,
+                **({"emergency": True} if emergency else {}),
             },
         )
         if not gates.closed(opened):
             # The policy asks nobody.
-            _become_approved(promotion, opened)
+            become_approved(promotion, opened)
     return promotion
 
 
@@ -156,7 +186,7 @@ def _decide(
             )
         planned = plans.replan(locked)
         if planned.digest != locked.plan_digest:
-            stale = _become_stale(locked, planned)
+            stale = become_stale(locked, planned)
             approval = None
         else:
             approval = _record_decision(locked, decision, planned, answer, by=by, comment=comment)
@@ -213,13 +243,13 @@ def _record_decision(
             finished_at=now,
         )
     elif not gates.closed(opened):
-        _become_approved(promotion, opened)
+        become_approved(promotion, opened)
     else:
         Promotion.objects.filter(pk=promotion.pk).update(gates=kept)
     return approval
 
 
-def _become_approved(promotion: Promotion, opened: Sequence[GateResult]) -> None:
+def become_approved(promotion: Promotion, opened: Sequence[GateResult]) -> None:
     move(
         promotion,
         P.APPROVED,
@@ -270,126 +300,6 @@ def retry(promotion: Promotion, *, by: User) -> Promotion:
     return promotion
 
 
-# ---- Execute -----------------------------------------------------------------------------------
-def execute(promotion_id: int) -> None:
-    """Carry out an approved promotion, if it is to be and nobody else does. Safe to call twice."""
-    promotion = _claim(promotion_id)
-    if promotion is None:
-        return
-    try:
-        # Not one byte leaves for production before it is known that it still may.
-        planned, _ = _as_approved(promotion)
-        placing.read_back(promotion, alive=lambda: _renew(promotion))
-        carried = carrying.carry(
-            planned,
-            say=lambda said: _renew(promotion, lease=settings.CARRY_LEASE, progress=said),
-        )
-        _place(promotion, carried)
-    except WrongState:
-        return  # Another worker took over after the lease had passed.
-    except SluiceError as refusal:
-        to = P.STALE if isinstance(refusal, PlanChanged) else P.FAILED
-        _give_up(promotion, to, refusal.detail)
-    except Exception as broken:
-        # Whatever broke, it is said now and truthfully, not after three leases as a dead worker.
-        log.exception("%s broke", promotion)
-        _give_up(promotion, P.ERRORED, f"Sluice could not carry it out: {type(broken).__name__}.")
-
-
-def _claim(promotion_id: int) -> Promotion | None:
-    promotion = Promotion.objects.filter(pk=promotion_id).first()
-    if promotion is None:
-        return None
-    try:
-        return move(
-            promotion,
-            P.EXECUTING,
-            lease_until=timezone.now() + settings.LEASE,
-            attempt=F("attempt") + 1,
-        )
-    except WrongState:
-        return None
-
-
-def _renew(promotion: Promotion, *, lease: timedelta | None = None, **changes: Any) -> None:
-    """Hold on to the promotion; WrongState once somebody else does."""
-    ours = Promotion.objects.filter(pk=promotion.pk, state=P.EXECUTING, attempt=promotion.attempt)
-    until = timezone.now() + (lease or settings.LEASE)
-    if not ours.update(lease_until=until, **changes):
-        raise WrongState(f"Another worker has taken over {promotion}.")
-
-
-def _as_approved(promotion: Promotion) -> tuple[plans.Plan, tuple[GateResult, ...]]:
-    """The plan and its open gates; refused when it is another plan now, or a gate has closed."""
-    planned = plans.replan(promotion)
-    if planned.digest != promotion.plan_digest:
-        raise PlanChanged(plans.what_changed(promotion, planned), current=planned.digest)
-    opened = gathering.current_gates(promotion, planned)
-    if closed := gates.closed(opened):
-        raise GateClosed.by(closed)
-    return planned, opened
-
-
-def _place(promotion: Promotion, carried: Mapping[int, Carried]) -> None:
-    """Place all items and end the promotion, in one transaction."""
-    with transaction.atomic():
-        # Promotions to one environment take turns here, so each sees what the last one placed.
-        environment = Environment.objects.locked().get(pk=promotion.environment_id)
-        Promotion.objects.locked().get(pk=promotion.pk)
-        # A recall or other evidence comes wholly before what is decided here, or wholly after it.
-        lock()
-        planned, opened = _as_approved(promotion)
-        now = timezone.now()
-        move(
-            promotion,
-            P.COMPLETED,
-            only={"attempt": promotion.attempt},
-            finished_at=now,
-            lease_until=None,
-            progress=None,
-            gates=[gate.as_json() for gate in opened],
-        )
-        placed = [
-            placing.place(environment, version, promotion, carried.get(version.pk, HERE))
-            for version, _ in planned.items
-        ]
-        append(
-            "promotion.completed",
-            by=None,
-            at=now,
-            about=plans.about(planned),
-            data={
-                **plans.named_promotion(promotion),
-                "placed": [placing.named_placement(each) for each in placed],
-                "gates": [gate.as_json() for gate in opened],
-            },
-        )
-
-
-def _give_up(promotion: Promotion, to: PromotionState, why: str) -> None:
-    """End an execution that was refused. It has moved nothing."""
-    try:
-        with transaction.atomic():
-            now = timezone.now()
-            move(
-                promotion,
-                to,
-                only={"attempt": promotion.attempt},
-                reason=why,
-                lease_until=None,
-                finished_at=now,
-            )
-            append(
-                f"promotion.{to.value}",
-                by=None,
-                at=now,
-                about=plans.about_promotion(promotion),
-                data={**plans.named_promotion(promotion), "reason": why},
-            )
-    except WrongState:
-        return
-
-
 # ---- Left undone -------------------------------------------------------------------------------
 def expire(promotion: Promotion) -> None:
     """End a request, or an approval, that has waited past its time."""
@@ -416,27 +326,17 @@ def reconsider(promotion: Promotion) -> None:
             return
         planned = plans.replan(locked)
         if planned.digest != locked.plan_digest:
-            _become_stale(locked, planned)
-        elif locked.state == P.REQUESTED:
-            opened = gathering.current_gates(locked, planned)
-            if not gates.closed(opened):
-                _become_approved(locked, opened)
+            become_stale(locked, planned)
+            return
+        opened = gathering.current_gates(locked, planned)
+        if never := [gate for gate in gates.closed(opened) if gate.name in gates.UNBREAKABLE]:
+            become_stale(locked, planned, why=" ".join(gate.reason for gate in never))
+        elif locked.state == P.REQUESTED and not gates.closed(opened):
+            become_approved(locked, opened)
 
 
-def take_over(promotion: Promotion) -> None:
-    """Have an execution begun anew whose worker died, but not for ever."""
-    if promotion.attempt >= settings.MAX_ATTEMPTS:
-        _give_up(promotion, P.ERRORED, f"Its worker died {promotion.attempt} times.")
-        return
-    try:
-        move(promotion, P.APPROVED, only={"attempt": promotion.attempt}, lease_until=None)
-    except WrongState:
-        return
-    nudge(EXECUTE, promotion.pk)
-
-
-def _become_stale(promotion: Promotion, planned: plans.Plan) -> PlanChanged:
-    why = plans.what_changed(promotion, planned)
+def become_stale(promotion: Promotion, planned: plans.Plan, *, why: str = "") -> PlanChanged:
+    why = why or plans.what_changed(promotion, planned)
     now = timezone.now()
     move(promotion, P.STALE, reason=why, finished_at=now)
     append(

@@ -7,14 +7,15 @@ from django.utils import timezone
 from pipelines.models import Artifact, ExecutionState
 from pipelines.models.artifact import ArtifactType
 from pipelines.queue import nudge
-from promotion import promoting, uploads
+from promotion import automating, promoting, uploads
 from promotion.models import Decision, Promotion, PromotionState, VersionState
 
 P = PromotionState
 
 
 def sweep() -> None:
-    """Expire what nobody decided, look again at what waits, repeat lost nudges, take over."""
+    """Expire what nobody decided, look again at what waits, repeat lost nudges, take over, and
+    request what policies promote by themselves."""
     now = timezone.now()
     waiting = Promotion.objects.filter(state__in=[P.REQUESTED, P.APPROVED])
     for promotion in waiting.filter(expires_at__lt=now):
@@ -41,3 +42,4 @@ def sweep() -> None:
     )
     for run_id in unpublished.of_last_attempts().values_list("run_id", flat=True).distinct():
         nudge(uploads.PUBLISH, run_id)
+    automating.promote_due()

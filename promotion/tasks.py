@@ -3,6 +3,8 @@
 from celery import shared_task
 
 from promotion import (
+    automating,
+    executing,
     images,
     mailing,
     notices,
@@ -26,6 +28,11 @@ def execute(promotion_id: int) -> None:
 def reconsider(promotion_id: int) -> None:
     for promotion in Promotion.objects.filter(pk=promotion_id):
         promoting.reconsider(promotion)
+
+
+@shared_task(name=executing.AUTOMATE, acks_late=True, time_limit=600)
+def automate(environment_id: int) -> None:
+    automating.promote_into(environment_id)
 
 
 @shared_task(name=uploads.PUBLISH, acks_late=True, time_limit=600)

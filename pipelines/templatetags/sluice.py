@@ -69,6 +69,8 @@ LOOKS: dict[str, Look] = {
     "withdrawn": Look("Withdrawn", "neutral", "undo"),
     "expired": Look("Expired", "neutral", "hourglass"),
     "stale": Look("Stale", "warning", "refresh"),
+    "overridden": Look("Overridden", "danger", "triangle"),
+    "held": Look("Held", "warning", "octagon"),
     # Gates.
     "open": Look("Open", "success", "gate-open"),
     "closed": Look("Closed", "danger", "gate-closed"),
@@ -122,6 +124,8 @@ STATE_GROUPS: dict[str, tuple[str, ...]] = {
         "stale",
         "failed",
         "errored",
+        "overridden",
+        "held",
     ),
     "Gates": ("open", "closed"),
     "Evidence": ("verified", "claimed", "missing"),

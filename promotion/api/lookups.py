@@ -12,10 +12,12 @@ from accounts.models import User
 from pipelines import connections
 from pipelines.errors import Invalid, NotFound
 from pipelines.models import ServiceConnection
+from promotion import turns
 from promotion.models import (
     Environment,
     Evidence,
     EvidenceKey,
+    Hold,
     Package,
     Placement,
     Promotion,
@@ -152,7 +154,16 @@ def usable_connection(name: str, by: User) -> ServiceConnection | None:
 
 
 def promotions() -> "QuerySet[Promotion]":
-    return Promotion.objects.with_names().prefetch_related("approvals__by")
+    return (
+        Promotion.objects.with_names()
+        .annotate(ahead=turns.ahead())
+        .select_related("override__by")
+        .prefetch_related("approvals__by", "override__reviews__by")
+    )
+
+
+def hold(environment_name: str, pk: int) -> Hold:
+    return get_object_or_404(Hold.objects.with_names(), environment__name=environment_name, pk=pk)
 
 
 def moment(text: str, parameter: str) -> datetime:

@@ -1,7 +1,7 @@
 """What is answered of promotions and their plans."""
 
 import json
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from django.urls import reverse
 
@@ -9,16 +9,19 @@ from pipelines import links
 from pipelines.api.shapes import timestamp
 from promotion import gathering
 from promotion.api.diff_shapes import WholeChange
-from promotion.models import (
-    Promotion,
-)
+from promotion.models import Override, Promotion, PromotionState
 
 
 class GateAnswer(TypedDict):
+    """`waits`, `opens_at` and `overridden` stand only where a closed gate is that."""
+
     name: str
     open: bool
     reason: str
     inputs: dict[str, Any]
+    waits: NotRequired[bool]
+    opens_at: NotRequired[str]
+    overridden: NotRequired[bool]
 
 
 class PlanAnswer(TypedDict):
@@ -67,9 +70,32 @@ class ProgressAnswer(TypedDict):
     total: int
 
 
+class ReviewAnswer(TypedDict):
+    by: str
+    verdict: str
+    comment: str
+    at: str | None
+
+
+class OverrideAnswer(TypedDict):
+    """Who broke the glass over which gates, and the reviews that others owe for it."""
+
+    by: str
+    reason: str
+    gates: list[str]
+    plan_digest: str
+    at: str | None
+    reviews_required: int
+    review_due: str | None
+    reviews: list[ReviewAnswer]
+
+
 class PromotionAnswer(TypedDict):
+    """`waits_for`: the promotion of the same package that is carried out before this one."""
+
     id: int
     state: str
+    waits_for: int | None
     progress: ProgressAnswer | None
     kind: str
     environment: str
@@ -79,6 +105,7 @@ class PromotionAnswer(TypedDict):
     policy_revision: int
     gates: list[GateAnswer]
     approvals: list[ApprovalAnswer]
+    override: OverrideAnswer | None
     requested_by: str
     requested_at: str | None
     expires_at: str | None
@@ -99,6 +126,7 @@ def promotion_answer(promotion: Promotion, *, gates: Any = None) -> PromotionAns
     return {
         "id": promotion.pk,
         "state": promotion.state,
+        "waits_for": _waits_for(promotion),
         "progress": promotion.progress,
         "kind": promotion.kind,
         "environment": promotion.environment.name,
@@ -127,6 +155,7 @@ def promotion_answer(promotion: Promotion, *, gates: Any = None) -> PromotionAns
             }
             for approval in promotion.approvals.all()
         ],
+        "override": override_answer(promotion),
         "requested_by": promotion.requested_by.username,
         "requested_at": timestamp(promotion.requested_at),
         "expires_at": timestamp(promotion.expires_at),
@@ -135,6 +164,36 @@ def promotion_answer(promotion: Promotion, *, gates: Any = None) -> PromotionAns
         "reason": promotion.reason,
         "timeline": _timeline(promotion),
         "url": links.absolute(reverse("promotion:promotion", args=[promotion.pk])),
+    }
+
+
+def _waits_for(promotion: Promotion) -> int | None:
+    """As lookups.py has asked for all of a list at once."""
+    ahead: int | None = getattr(promotion, "ahead", None)
+    return ahead if promotion.state == PromotionState.APPROVED else None
+
+
+def override_answer(promotion: Promotion) -> OverrideAnswer | None:
+    override: Override | None = getattr(promotion, "override", None)
+    if override is None:
+        return None
+    return {
+        "by": override.by.username,
+        "reason": override.reason,
+        "gates": override.gates,
+        "plan_digest": override.plan_digest,
+        "at": timestamp(override.at),
+        "reviews_required": override.reviews_required,
+        "review_due": timestamp(override.review_due),
+        "reviews": [
+            {
+                "by": review.by.username,
+                "verdict": review.verdict,
+                "comment": review.comment,
+                "at": timestamp(review.at),
+            }
+            for review in override.reviews.all()
+        ],
     }
 
 
@@ -156,6 +215,17 @@ def _timeline(promotion: Promotion) -> list[Happened]:
         }
         for approval in promotion.approvals.all()
     ]
+    if override := override_answer(promotion):
+        happened.append(
+            {
+                "at": override["at"],
+                "what": "overridden",
+                "by": override["by"],
+                "comment": override["reason"],
+            }
+        )
+        # In the order of time; what was decided after the glass was broken comes after it.
+        happened.sort(key=lambda each: each["at"] or "")
     if promotion.finished_at:
         happened.append(
             {

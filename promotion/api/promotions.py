@@ -48,6 +48,10 @@ class PlanBody(StrictSerializer):
 class RequestBody(PlanBody):
     plan_digest = serializers.CharField(max_length=71, required=False)
     comment = serializers.CharField(max_length=5000, default="", allow_blank=True)
+    emergency = serializers.BooleanField(
+        default=False,
+        help_text="Ask although gates are closed, to override them: only for whoever may.",
+    )
 
 
 class DecisionBody(StrictSerializer):
@@ -163,6 +167,7 @@ class PromotionsView(ApiView):
             by=caller(request),
             comment=body["comment"],
             seen=body.get("plan_digest"),
+            emergency=body["emergency"],
         )
         return Response(promotion_answer(lookups.promotions().get(pk=made.pk)), status=201)
 

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from promotion.api import (
+    acts,
     contents,
     environments,
     evidence,
@@ -127,6 +128,16 @@ urlpatterns = [
         environments.TargetView.as_view(),
         name="environment-target",
     ),
+    path(
+        "environments/<str:environment>/holds/",
+        acts.HoldsView.as_view(),
+        name="environment-holds",
+    ),
+    path(
+        "environments/<str:environment>/holds/<int:hold>/lift/",
+        acts.LiftView.as_view(),
+        name="hold-lift",
+    ),
     # Promotions
     path("promotions/", promotions.PromotionsView.as_view(), name="promotions"),
     path("promotions/plan/", promotions.PlanView.as_view(), name="promotion-plan"),
@@ -146,6 +157,8 @@ urlpatterns = [
         name="promotion-attestation",
     ),
     path(f"{PROMOTION}/retry/", promotions.RetryView.as_view(), name="promotion-retry"),
+    path(f"{PROMOTION}/override/", acts.OverrideView.as_view(), name="promotion-override"),
+    path(f"{PROMOTION}/review/", acts.ReviewView.as_view(), name="promotion-review"),
     # Notices
     path("notices/", notices.NoticesView.as_view(), name="notices"),
     path("notices/read/", notices.ReadAllView.as_view(), name="notices-read"),

@@ -5,17 +5,27 @@ them against it.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pipelines.canonical import digest
-from promotion.gates import APPROVALS, Facts, GivenApproval, ItemFacts, Requester, Rules, counts
+from promotion.gates import (
+    APPROVALS,
+    UNBREAKABLE,
+    Facts,
+    GivenApproval,
+    ItemFacts,
+    Requester,
+    Rules,
+    counts,
+)
 from promotion.models import Decision, Promotion, PromotionKind, PromotionState
 
 
 def findings() -> Iterator[str]:
     completed = (
         Promotion.objects.filter(state=PromotionState.COMPLETED)
-        .select_related("policy", "environment", "requested_by")
+        .select_related("policy", "environment", "requested_by", "override")
         .prefetch_related(
             "approvals__by",
             "items__version__package__repository",
@@ -32,6 +42,21 @@ def findings() -> Iterator[str]:
             yield f"promotion {promotion.pk} was carried out, and no gate says by whose approval"
         elif not gate.get("overridden"):
             yield from _missing(promotion, gate["inputs"].get("groups", {}))
+        yield from _shut(promotion, kept)
+
+
+def _shut(promotion: Promotion, kept: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Gates that were closed, and that nobody overrode for this very plan."""
+    override = getattr(promotion, "override", None)
+    broken: frozenset[str] = frozenset()
+    if override is not None and override.plan_digest == promotion.plan_digest:
+        broken = frozenset(override.gates) - UNBREAKABLE
+    for name, gate in kept.items():
+        if not gate["open"] and not (gate.get("overridden") and name in broken):
+            yield (
+                f"promotion {promotion.pk} was carried out with the gate {name} closed, "
+                "and nobody overrode it"
+            )
 
 
 def _missing(promotion: Promotion, groups: dict[str, list[str]]) -> Iterator[str]:

@@ -41,6 +41,11 @@ class Folded:
     approvals: set[tuple[int, str, str, str, str, str, str]] = field(default_factory=set)
     passkeys: dict[str, tuple[str, str, str, str]] = field(default_factory=dict)
     unknown_keys: list[tuple[int, str]] = field(default_factory=list)
+    #: By whom, why, which gates, on which plan, when; how many reviews are owed, and until when.
+    overrides: dict[int, tuple[str, str, str, str, str, int, str]] = field(default_factory=dict)
+    reviews: set[tuple[int, str, str, str, str]] = field(default_factory=set)
+    #: Where, what, why and by whom; then by whom and when it was lifted, empty while it stands.
+    holds: dict[int, tuple[str, ...]] = field(default_factory=dict)
     targets: dict[str, tuple[dict[str, str], str]] = field(default_factory=dict)
     placements: list[tuple[str, str, str, str, int, str, str, str]] = field(default_factory=list)
     selections: dict[int, tuple[str, str]] = field(default_factory=dict)
@@ -73,7 +78,7 @@ def fold(entries: Iterable[Mapping[str, Any]]) -> Folded:
     state = Folded()
     for body in entries:
         entry = _Entry(str(body["type"]), str(body["actor"]), str(body["at"]), body["data"])
-        for apply in (_to_places, _to_versions, _to_evidence, _to_people, _to_promotions):
+        for apply in PARTS:
             apply(state, entry)
     return state
 
@@ -208,5 +213,28 @@ def _was_theirs(state: Folded, actor: str, signed: Mapping[str, Any]) -> bool:
     )
 
 
+def _to_acts(state: Folded, entry: _Entry) -> None:
+    """What people do beside deciding: override, review, hold."""
+    data = entry.data
+    match entry.type:
+        case "promotion.overridden":
+            gates = " ".join(data["gates"])
+            said = (entry.actor, data["reason"], gates, data["plan_digest"], entry.at)
+            owed = (data["reviews_required"], data["review_due"])
+            state.overrides[data["promotion"]] = (*said, *owed)
+        case "override.reviewed":
+            reviewed = (data["promotion"], entry.actor, data["verdict"], data["comment"], entry.at)
+            state.reviews.add(reviewed)
+        case "hold.placed":
+            held = (data["environment"], *_version(data), data["reason"], entry.actor, entry.at)
+            state.holds[data["hold"]] = (*held, "", "")
+        case "hold.lifted":
+            lifted = (entry.actor, entry.at)
+            state.holds[data["hold"]] = (*state.holds[data["hold"]][:-2], *lifted)
+
+
 def _version(data: Mapping[str, Any]) -> tuple[str, str, str]:
     return data["repository"], data["package"], data["version"]
+
+
+PARTS = (_to_places, _to_versions, _to_evidence, _to_people, _to_promotions, _to_acts)

@@ -17,21 +17,32 @@ from promotion.models import (
     Environment,
     Evidence,
     EvidenceKey,
+    Hold,
     ImageDetails,
+    Override,
     Placement,
     PolicyRevision,
     Promotion,
     PromotionState,
     Repository,
+    Review,
     Selection,
     Version,
     VersionState,
 )
 
+VERSION = ("version__package__repository__name", "version__package__name", "version__name")
+NAMES = ("package__repository__name", "package__name", "name")
+
 
 def findings(folded: Folded) -> Iterator[str]:
-    version = ("version__package__repository__name", "version__package__name", "version__name")
-    names = ("package__repository__name", "package__name", "name")
+    """Where the ledger and the rows differ."""
+    for part in (_places, _versions, _evidence, _people, _promotions, _acts):
+        yield from part(folded)
+
+
+def _places(folded: Folded) -> Iterator[str]:
+    """Repositories, environments and their rules."""
     yield from compare(
         "repository", folded.repositories, dict(Repository.objects.values_list("name", "kind"))
     )
@@ -41,71 +52,6 @@ def findings(folded: Folded) -> Iterator[str]:
     yield from compare(
         "registry of repository", folded.registries, {row[0]: row[1:] for row in bound}
     )
-    yield from compare(
-        "version",
-        folded.versions,
-        {row[:3]: row[3] for row in Version.objects.values_list(*names, "manifest_digest")},
-    )
-    yield from compare(
-        "bundle of version",
-        folded.bundles,
-        {row[:3]: row[3] for row in Version.objects.values_list(*names, "bundle_id")},
-    )
-    publishers = Version.objects.values_list(*names, "published_by__username", "published_at")
-    yield from compare(
-        "publisher of version",
-        folded.publishers,
-        {row[:3]: (row[3], timestamp(row[4])) for row in publishers},
-    )
-    details = ImageDetails.objects.values_list(*version, "digest")
-    yield from compare(
-        "image details of version", folded.image_details, {row[:3]: row[3] for row in details}
-    )
-    recalled = Version.objects.filter(state=VersionState.RECALLED).values_list(*names)
-    yield from _compare_sets("recall", folded.recalls, set(recalled))
-    affected = Affected.objects.values_list(*version, "owner__username", "uses")
-    yield from compare(
-        "use of recalled version",
-        folded.affected,
-        {row[:4]: digest(row[4].encode()) for row in affected.iterator()},
-    )
-    known = Affected.objects.filter(acknowledged_at__isnull=False).values_list(
-        *version, "owner__username", "acknowledged_by__username", "acknowledged_at", "note"
-    )
-    yield from compare(
-        "acknowledgement of recall",
-        folded.acknowledged,
-        {row[:4]: (row[4], timestamp(row[5]), row[6]) for row in known},
-    )
-    yield from compare(
-        "retention rules of repository",
-        folded.retentions,
-        dict(Repository.objects.filter(retention__isnull=False).values_list("name", "retention")),
-    )
-    pruned = Version.objects.filter(pruned_at__isnull=False)
-    yield from compare(
-        "pruning of version",
-        folded.prunings,
-        {
-            row[:3]: (row[3], timestamp(row[4]))
-            for row in pruned.values_list(*names, "pruned_reason", "pruned_at")
-        },
-    )
-    evidence = Evidence.objects.values_list(*version, "predicate_type", "digest")
-    yield from _compare_sets("evidence", folded.evidence, set(evidence))
-    on_artifacts = ArtifactEvidence.objects.values_list("artifact_id", "predicate_type", "digest")
-    yield from _compare_sets("evidence on artifact", folded.artifact_evidence, set(on_artifacts))
-    keys = EvidenceKey.objects.values_list(
-        "name", "fingerprint", "added_by__username", "revoked_reason"
-    )
-    yield from compare(
-        "evidence key",
-        folded.evidence_keys,
-        {row[0]: (row[1], str(row[2]), row[3]) for row in keys},
-    )
-    line = (*(f"evidence__{each}" for each in version), "evidence__predicate_type")
-    signatures = CheckedSignature.objects.values_list(*line, "evidence__digest", "key__name")
-    yield from _compare_sets("signature on evidence", folded.signatures, set(signatures))
     yield from compare(
         "environment", folded.environments, dict(Environment.objects.values_list("name", "rank"))
     )
@@ -126,6 +72,89 @@ def findings(folded: Folded) -> Iterator[str]:
         folded.current_policies,
         dict(in_force.values_list("name", "policy__number")),
     )
+
+
+def _versions(folded: Folded) -> Iterator[str]:
+    """Versions, and who took them."""
+    yield from compare(
+        "version",
+        folded.versions,
+        {row[:3]: row[3] for row in Version.objects.values_list(*NAMES, "manifest_digest")},
+    )
+    yield from compare(
+        "bundle of version",
+        folded.bundles,
+        {row[:3]: row[3] for row in Version.objects.values_list(*NAMES, "bundle_id")},
+    )
+    publishers = Version.objects.values_list(*NAMES, "published_by__username", "published_at")
+    yield from compare(
+        "publisher of version",
+        folded.publishers,
+        {row[:3]: (row[3], timestamp(row[4])) for row in publishers},
+    )
+    details = ImageDetails.objects.values_list(*VERSION, "digest")
+    yield from compare(
+        "image details of version", folded.image_details, {row[:3]: row[3] for row in details}
+    )
+    recalled = Version.objects.filter(state=VersionState.RECALLED).values_list(*NAMES)
+    yield from _compare_sets("recall", folded.recalls, set(recalled))
+    affected = Affected.objects.values_list(*VERSION, "owner__username", "uses")
+    yield from compare(
+        "use of recalled version",
+        folded.affected,
+        {row[:4]: digest(row[4].encode()) for row in affected.iterator()},
+    )
+    known = Affected.objects.filter(acknowledged_at__isnull=False).values_list(
+        *VERSION, "owner__username", "acknowledged_by__username", "acknowledged_at", "note"
+    )
+    yield from compare(
+        "acknowledgement of recall",
+        folded.acknowledged,
+        {row[:4]: (row[4], timestamp(row[5]), row[6]) for row in known},
+    )
+    yield from compare(
+        "retention rules of repository",
+        folded.retentions,
+        dict(Repository.objects.filter(retention__isnull=False).values_list("name", "retention")),
+    )
+    pruned = Version.objects.filter(pruned_at__isnull=False)
+    yield from compare(
+        "pruning of version",
+        folded.prunings,
+        {
+            row[:3]: (row[3], timestamp(row[4]))
+            for row in pruned.values_list(*NAMES, "pruned_reason", "pruned_at")
+        },
+    )
+    selections = Selection.objects.values_list("pk", "manifest_digest", "receipt")
+    yield from compare(
+        "selection",
+        folded.selections,
+        {pk: (picked, digest(receipt.encode())) for pk, picked, receipt in selections.iterator()},
+    )
+
+
+def _evidence(folded: Folded) -> Iterator[str]:
+    """Statements, and the keys they are checked with."""
+    evidence = Evidence.objects.values_list(*VERSION, "predicate_type", "digest")
+    yield from _compare_sets("evidence", folded.evidence, set(evidence))
+    on_artifacts = ArtifactEvidence.objects.values_list("artifact_id", "predicate_type", "digest")
+    yield from _compare_sets("evidence on artifact", folded.artifact_evidence, set(on_artifacts))
+    keys = EvidenceKey.objects.values_list(
+        "name", "fingerprint", "added_by__username", "revoked_reason"
+    )
+    yield from compare(
+        "evidence key",
+        folded.evidence_keys,
+        {row[0]: (row[1], str(row[2]), row[3]) for row in keys},
+    )
+    line = (*(f"evidence__{each}" for each in VERSION), "evidence__predicate_type")
+    signatures = CheckedSignature.objects.values_list(*line, "evidence__digest", "key__name")
+    yield from _compare_sets("signature on evidence", folded.signatures, set(signatures))
+
+
+def _promotions(folded: Folded) -> Iterator[str]:
+    """Promotions, decisions on them and what they placed."""
     requesters = Promotion.objects.values_list("pk", "requested_by__username", "comment")
     yield from compare(
         "request of promotion", folded.requesters, {row[0]: row[1:] for row in requesters}
@@ -160,6 +189,18 @@ def findings(folded: Folded) -> Iterator[str]:
         folded.approvals,
         {(*row[:-2], digest_of(row[-2]), timestamp(row[-1])) for row in approvals},
     )
+    placements = Placement.objects.values_list(
+        *VERSION, "environment__name", "promotion_id", "image", "storage", "since"
+    )
+    yield from _compare_sets(
+        "placement",
+        set(folded.placements),
+        {(*row[:-1], timestamp(row[-1])) for row in placements},
+    )
+
+
+def _people(folded: Folded) -> Iterator[str]:
+    """The keys that people sign with."""
     passkeys = Passkey.objects.values_list(
         "credential_id", "user__username", "public_key", "created_at", "removed_at"
     )
@@ -171,19 +212,39 @@ def findings(folded: Folded) -> Iterator[str]:
             for row in passkeys
         },
     )
-    placements = Placement.objects.values_list(
-        *version, "environment__name", "promotion_id", "image", "storage", "since"
+
+
+def _acts(folded: Folded) -> Iterator[str]:
+    """What people do beside deciding: override, review, hold."""
+    overrides = Override.objects.select_related("by")
+    yield from compare(
+        "override of promotion",
+        folded.overrides,
+        {
+            each.promotion_id: (
+                *(each.by.username, each.reason, " ".join(each.gates), each.plan_digest),
+                *(timestamp(each.at), each.reviews_required, timestamp(each.review_due)),
+            )
+            for each in overrides
+        },
+    )
+    reviews = Review.objects.values_list(
+        "override__promotion_id", "by__username", "verdict", "comment", "at"
     )
     yield from _compare_sets(
-        "placement",
-        set(folded.placements),
-        {(*row[:-1], timestamp(row[-1])) for row in placements},
+        "review of override", folded.reviews, {(*row[:-1], timestamp(row[-1])) for row in reviews}
     )
-    selections = Selection.objects.values_list("pk", "manifest_digest", "receipt")
+    holds = Hold.objects.values_list(
+        *("pk", "environment__name", *VERSION, "reason", "by__username", "at"),
+        *("lifted_by__username", "lifted_at"),
+    )
     yield from compare(
-        "selection",
-        folded.selections,
-        {pk: (picked, digest(receipt.encode())) for pk, picked, receipt in selections.iterator()},
+        "hold",
+        folded.holds,
+        {
+            pk: (*what, timestamp(at), by or "", timestamp(until) if until else "")
+            for pk, *what, at, by, until in holds
+        },
     )
 
 

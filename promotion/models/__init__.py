@@ -2,9 +2,11 @@
 
 from promotion.models.environment import Environment
 from promotion.models.evidence import ArtifactEvidence, CheckedSignature, Evidence, EvidenceKey
+from promotion.models.hold import Hold
 from promotion.models.image import ImageDetails, ImageLook, LookState
 from promotion.models.ledger import LedgerEntry, LedgerHead
 from promotion.models.notice import Letter, LetterState, Notice, Told
+from promotion.models.override import Override, Review, Verdict
 from promotion.models.placement import Placement
 from promotion.models.policy import PolicyRevision
 from promotion.models.promotion import (
@@ -35,6 +37,7 @@ __all__ = [
     "Environment",
     "Evidence",
     "EvidenceKey",
+    "Hold",
     "ImageDetails",
     "ImageLook",
     "LedgerEntry",
@@ -43,6 +46,7 @@ __all__ = [
     "LetterState",
     "LookState",
     "Notice",
+    "Override",
     "Package",
     "Placement",
     "PolicyRevision",
@@ -53,9 +57,11 @@ __all__ = [
     "PromotionState",
     "Repository",
     "RepositoryKind",
+    "Review",
     "Selection",
     "Told",
     "UploadOutcome",
+    "Verdict",
     "Version",
     "VersionFile",
     "VersionState",

@@ -123,7 +123,7 @@ class Promotion(Stateful, Sealed):
     requested_at = models.DateTimeField()
     expires_at = models.DateTimeField()
 
-    # What has happened. Written only by promoting.py.
+    # What has happened. Written only by promoting.py and executing.py.
     state = models.CharField(
         max_length=10, choices=PromotionState, default=PromotionState.REQUESTED
     )

@@ -25,6 +25,7 @@ from promotion.models import (
 )
 from promotion.ranges import is_newer
 from promotion.web import recalls, shapes
+from promotion.web.glass import owed_everywhere
 
 #: What is there now, by package and environment.
 Placed = dict[tuple[int, int], Placement]
@@ -49,6 +50,7 @@ def board(request: PageRequest) -> HttpResponse:
         "rows": _rows(list(listed.rows), environments, placed),
         "repositories": Repository.objects.values_list("name", flat=True),
         "repository": repository,
+        "owed": owed_everywhere(),
         "may_request": rules.may(request.user, "promotion.request"),
     }
     if not listed.rows or not environments:

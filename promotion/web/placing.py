@@ -5,9 +5,10 @@ from typing import Any
 
 from django.http import HttpResponse
 
+from accounts.models import User
 from pipelines.errors import Invalid, SluiceError
 from pipelines.web.doors import PageRequest, done, one, page, require_confirmed, shown
-from promotion import gates, gathering, plans, promoting, rules, trains
+from promotion import deciders, gates, gathering, plans, promoting, rules, trains
 from promotion.models import (
     Environment,
     Package,
@@ -16,6 +17,7 @@ from promotion.models import (
     Version,
     VersionState,
 )
+from promotion.policies import current_policy
 from promotion.web import choosing, shapes
 from promotion.web.differences import differences
 from promotion.web.environments import find_environment
@@ -35,12 +37,16 @@ def promotion_new(request: PageRequest) -> HttpResponse:
         try:
             if environment is None:
                 raise Invalid("Choose the environment to promote to.")
+            emergency = given.get("emergency") == "yes"
+            if emergency:
+                require_confirmed(request)
             promotion = promoting.request(
                 environment,
                 versions,
                 by=request.user,
                 comment=given.get("comment", ""),
                 seen=given.get("plan_digest") or None,
+                emergency=emergency,
             )
         except SluiceError as error:
             refused = error
@@ -85,7 +91,19 @@ def preview(
         "plan": shapes.plan_lines(planned),
         "copies": shapes.copies(planned),
         "cannot": _obstacle(environment, planned, results),
+        "may_break": _may_break(environment, planned, results, request.user),
     }
+
+
+def _may_break(
+    environment: Environment, planned: plans.Plan, results: Sequence[gates.GateResult], user: User
+) -> bool:
+    """Whether only closed gates are in the way, and this person may override them."""
+    refused = gates.refused(results)
+    is_there = any(replaced and replaced.pk == version.pk for version, replaced in planned.items)
+    if not refused or is_there or any(gate.name in gates.UNBREAKABLE for gate in refused):
+        return False
+    return deciders.may_override(current_policy(environment), by=user)
 
 
 def _obstacle(

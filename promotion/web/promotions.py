@@ -10,15 +10,18 @@ from accounts.models import User
 from pipelines.errors import SluiceError
 from pipelines.web.doors import PageRequest, done, one, page, require_confirmed, shown
 from pipelines.web.paging import newest_first
-from promotion import deciders, gathering, plans, promoting, rules, second_factor
+from promotion import deciders, gathering, plans, promoting, rules, second_factor, turns
+from promotion.gates import GateResult
 from promotion.models import (
     Environment,
     Evidence,
+    Hold,
     Promotion,
     PromotionState,
 )
 from promotion.web import shapes
 from promotion.web.differences import differences
+from promotion.web.glass import glass
 
 P = PromotionState
 
@@ -46,17 +49,21 @@ def promotion_list(request: PageRequest) -> HttpResponse:
 
 @page("GET")
 def promotion(request: PageRequest, promotion_id: int) -> HttpResponse:
-    return _review(request, promotion_id)
+    return review_page(request, promotion_id)
 
 
 @page("GET")
 def progress(request: PageRequest, promotion_id: int) -> HttpResponse:
     """Whether the promotion has moved on; the page is loaded anew once it has."""
-    found = _promotion(promotion_id)
+    found = find_promotion(promotion_id)
     response = render(
         request,
         "promotion/_promotion_progress.html",
-        {"promotion": found, "progress": shapes.progress(found)},
+        {
+            "promotion": found,
+            "progress": shapes.progress(found),
+            "waits_for": turns.waits_for(found),
+        },
     )
     if request.GET.get("seen") != found.state:
         response["HX-Refresh"] = "true"
@@ -65,14 +72,14 @@ def progress(request: PageRequest, promotion_id: int) -> HttpResponse:
 
 @page("POST")
 def approve(request: PageRequest, promotion_id: int) -> HttpResponse:
-    found = _promotion(promotion_id)
+    found = find_promotion(promotion_id)
     plan, comment = request.POST.get("plan_digest", ""), request.POST.get("comment", "")
     try:
         promoting.approve(
             found, by=request.user, plan=plan, comment=comment, assertion=_assertion(request)
         )
     except SluiceError as error:
-        return _review(request, promotion_id, error)
+        return review_page(request, promotion_id, error)
     said = (
         "You approved. Every gate is open: it is being placed."
         if found.state != P.REQUESTED
@@ -89,33 +96,33 @@ def _assertion(request: PageRequest) -> dict[str, str] | None:
 
 @page("POST")
 def reject(request: PageRequest, promotion_id: int) -> HttpResponse:
-    found = _promotion(promotion_id)
+    found = find_promotion(promotion_id)
     plan, comment = request.POST.get("plan_digest", ""), request.POST.get("comment", "")
     try:
         promoting.reject(found, by=request.user, plan=plan, comment=comment)
     except SluiceError as error:
-        return _review(request, promotion_id, error)
+        return review_page(request, promotion_id, error)
     return done(request, "You rejected it. Nothing moves.", "promotion:promotion", promotion_id)
 
 
 @page("POST")
 def withdraw(request: PageRequest, promotion_id: int) -> HttpResponse:
-    found = _promotion(promotion_id)
+    found = find_promotion(promotion_id)
     try:
         require_confirmed(request)
         promoting.withdraw(found, by=request.user)
     except SluiceError as error:
-        return _review(request, promotion_id, error)
+        return review_page(request, promotion_id, error)
     return done(request, "The request was withdrawn.", "promotion:promotion", promotion_id)
 
 
 @page("POST")
 def retry(request: PageRequest, promotion_id: int) -> HttpResponse:
-    found = _promotion(promotion_id)
+    found = find_promotion(promotion_id)
     try:
         promoting.retry(found, by=request.user)
     except SluiceError as error:
-        return _review(request, promotion_id, error)
+        return review_page(request, promotion_id, error)
     return done(request, "It is tried again.", "promotion:promotion", promotion_id)
 
 
@@ -123,8 +130,9 @@ def _promotions() -> "QuerySet[Promotion]":
     evidence = Evidence.objects.whole()
     return (
         Promotion.objects.with_names()
-        .select_related("environment__policy")
+        .select_related("environment__policy__environment", "override__by")
         .prefetch_related(
+            "override__reviews__by",
             "approvals__by",
             "items__version__package__repository",
             "items__version__published_by",
@@ -134,21 +142,23 @@ def _promotions() -> "QuerySet[Promotion]":
     )
 
 
-def _promotion(promotion_id: int) -> Promotion:
+def find_promotion(promotion_id: int) -> Promotion:
     return one(_promotions(), f"There is no promotion {promotion_id}.", pk=promotion_id)
 
 
-def _review(
+def review_page(
     request: PageRequest, promotion_id: int, refused: SluiceError | None = None
 ) -> HttpResponse:
     """The whole case on one screen, and the forms that this person may use on it."""
-    found = _promotion(promotion_id)
+    found = find_promotion(promotion_id)
     state = P(found.state)
     requested = shapes.as_requested(found)
     # Until it is executed, what would happen is worked out anew and held against the request.
     live = plans.replan(found) if state in {P.REQUESTED, P.APPROVED} else None
+    results: tuple[GateResult, ...] = ()
     if live is not None:
-        gates = shapes.gates(gathering.current_gates(found, live))
+        results = gathering.current_gates(found, live)
+        gates = shapes.gates(results)
     else:
         gates = shapes.kept_gates(found.gates)
     is_changed = live is not None and live.digest != found.plan_digest
@@ -171,6 +181,12 @@ def _review(
         "is_moving": state in {P.APPROVED, P.EXECUTING},
         "may_retry": state in {P.FAILED, P.ERRORED} and rules.may(request.user, "promotion.retry"),
         "may_request": rules.may(request.user, "promotion.request"),
+        "waits_for": turns.waits_for(found),
+        "holds": Hold.objects.standing()
+        .with_names()
+        .filter(environment=found.environment, version__in=found.items.values("version")),
+        "may_lift": rules.may(request.user, "hold.lift"),
+        **glass(found, results, request.user),
         "may_withdraw": deciders.may_withdraw(found, by=request.user),
         **_decision(found, request.user),
     }

@@ -194,7 +194,10 @@ def _requested(data: Data) -> Sentence:
         parts.append(_version(item))
     if len(items) > 3:
         parts.append(Part(f"and {len(items) - 3} more"))
-    return Sentence("requested", (*parts, Part("in"), _environment(data)), data.get("comment", ""))
+    parts += [Part("in"), _environment(data)]
+    if data.get("emergency"):
+        parts.append(Part("as an emergency"))
+    return Sentence("requested", tuple(parts), data.get("comment", ""))
 
 
 def _on_promotion(state: str, said: str, note: str = "") -> Callable[[Data], Sentence]:
@@ -219,6 +222,30 @@ def _passkey(state: str, said: str) -> Callable[[Data], Sentence]:
         return Sentence(state, (Part(said), Part(data["name"], mono=True)))
 
     return write
+
+
+def _overridden(data: Data) -> Sentence:
+    names = data["gates"]
+    parts = [Part("broke the glass over"), Part(", ".join(names), mono=True), Part("for")]
+    parts += [_promotion(data), Part("to"), _environment(data)]
+    return Sentence("overridden", tuple(parts), data.get("reason", ""))
+
+
+def _reviewed(data: Data) -> Sentence:
+    objects = data["verdict"] == "object"
+    said = "objected to the override of" if objects else "reviewed and agreed to the override of"
+    parts = (Part(said), _promotion(data), Part("to"), _environment(data))
+    return Sentence("rejected" if objects else "approved", parts, data.get("comment", ""))
+
+
+def _hold_placed(data: Data) -> Sentence:
+    parts = (Part("held"), _version(data), Part("back in"), _environment(data))
+    return Sentence("held", parts, data.get("reason", ""))
+
+
+def _hold_lifted(data: Data) -> Sentence:
+    parts = (Part("lifted the hold on"), _version(data), Part("in"), _environment(data))
+    return Sentence("open", parts)
 
 
 def _completed(data: Data) -> Sentence:
@@ -277,6 +304,10 @@ WRITERS: Mapping[str, Callable[[Data], Sentence]] = {
     "promotion.completed": _completed,
     "promotion.failed": _on_promotion("failed", "could not complete", "reason"),
     "promotion.errored": _on_promotion("errored", "broke while executing", "reason"),
+    "promotion.overridden": _overridden,
+    "override.reviewed": _reviewed,
+    "hold.placed": _hold_placed,
+    "hold.lifted": _hold_lifted,
     "selection.made": _selection_made,
     "passkey.added": _passkey("new", "added the passkey"),
     "passkey.removed": _passkey("changed", "removed the passkey"),

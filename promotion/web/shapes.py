@@ -204,11 +204,23 @@ def timeline(promotion: Promotion) -> list[dict[str, Any]]:
         }
         for approval in promotion.approvals.all()
     ]
+    if override := getattr(promotion, "override", None):
+        names = ", ".join(GATE_NAMES.get(name, name) for name in override.gates)
+        happened.append(
+            {
+                "state": "overridden",
+                "title": f"Broke the glass over: {names}",
+                "who": override.by,
+                "at": override.at,
+                "note": override.reason,
+                "digest": override.plan_digest,
+            }
+        )
+        happened.sort(key=lambda each: each["at"])
     state = P(promotion.state)
     if promotion.decided_at and state != P.REJECTED:
-        happened.append(
-            {"state": "open", "title": "Every gate was open", "at": promotion.decided_at}
-        )
+        title = "Nothing held it back any more" if override else "Every gate was open"
+        happened.append({"state": "open", "title": title, "at": promotion.decided_at})
     if state == P.EXECUTING:
         happened.append({"state": "executing", "title": "Checking and placing the bytes"})
     if promotion.finished_at and state in ENDED and state != P.REJECTED:

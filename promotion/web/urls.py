@@ -6,6 +6,7 @@ No name begins with a hyphen, so /-/ is free for pages of a list itself.
 from django.urls import path
 
 from promotion.web import (
+    acts,
     boards,
     environments,
     evidence_keys,
@@ -55,6 +56,7 @@ urlpatterns = [
     path(f"{VERSION}/", versions.version, name="version"),
     path(f"{VERSION}/files/<path:path>", files.version_file, name="version_file"),
     path(f"{VERSION}/look/", versions.look, name="version_look"),
+    path(f"{VERSION}/hold/", acts.hold, name="version_hold"),
     path(f"{VERSION}/recall/", versions.recall, name="version_recall"),
     path(
         f"{VERSION}/affected/<int:affected_id>/acknowledge/",
@@ -87,6 +89,7 @@ urlpatterns = [
     ),
     path(f"{ENVIRONMENT}/target/", policies.target, name="target"),
     path(f"{ENVIRONMENT}/target/try/", policies.try_target, name="target_try"),
+    path(f"{ENVIRONMENT}/holds/<int:hold_id>/lift/", acts.lift, name="hold_lift"),
     path(
         f"{ENVIRONMENT}/placements/<str:repository>/<str:package>/roll-back/",
         placing.roll_back,
@@ -117,6 +120,8 @@ urlpatterns = [
         webhooks.webhook_redeliver,
         name="webhook_redeliver",
     ),
+    path(f"{PROMOTION}/override/", acts.override, name="promotion_override"),
+    path(f"{PROMOTION}/review/", acts.review, name="promotion_review"),
     # Audit
     path("storage/", storage.overview, name="storage"),
     path("history/", history.history, name="history"),

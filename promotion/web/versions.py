@@ -8,30 +8,30 @@ from pipelines.errors import SluiceError
 from pipelines.web.doors import PageRequest, done, one, page, require_confirmed, shown
 from pipelines.web.files import files_shown
 from promotion import images, recalling, rules
-from promotion.models import Environment, Placement, Promotion, Version, VersionState
+from promotion.models import Environment, Hold, Placement, Promotion, Version, VersionState
 from promotion.web import files, recalls, shapes
 from promotion.web.forms import RecallForm
 
 
 @page("GET")
 def version(request: PageRequest, repository: str, package: str, version: str) -> HttpResponse:
-    return _shown_version(request, _version(repository, package, version))
+    return shown_version(request, find_version(repository, package, version))
 
 
 @page("POST")
 def look(request: PageRequest, repository: str, package: str, version: str) -> HttpResponse:
-    found = _version(repository, package, version)
+    found = find_version(repository, package, version)
     try:
         seen = images.look_for_drift(found, by=request.user)
     except SluiceError as error:
-        return _shown_version(request, found, refused=error)
+        return shown_version(request, found, refused=error)
     said = f"The registry was asked: {seen.get_state_display().lower()}."
     return done(request, said, shapes.version_address(found))
 
 
 @page("POST")
 def recall(request: PageRequest, repository: str, package: str, version: str) -> HttpResponse:
-    found = _version(repository, package, version)
+    found = find_version(repository, package, version)
     form = RecallForm(found, request.POST)
     refused: SluiceError | None = None
     if form.is_valid():
@@ -53,13 +53,13 @@ def recall(request: PageRequest, repository: str, package: str, version: str) ->
             )
     else:
         rules.require(request.user, "version.recall")
-    response = _shown_version(request, _version(repository, package, version), form, refused)
+    response = shown_version(request, find_version(repository, package, version), form, refused)
     if refused is None:
         response.status_code = 422
     return response
 
 
-def _version(repository: str, package: str, name: str) -> Version:
+def find_version(repository: str, package: str, name: str) -> Version:
     return one(
         Version.objects.with_names().select_related(
             "bundle", "replacement", "recalled_by", "artifact", "image_details", "image_look"
@@ -71,7 +71,7 @@ def _version(repository: str, package: str, name: str) -> Version:
     )
 
 
-def _shown_version(
+def shown_version(
     request: PageRequest,
     version: Version,
     form: RecallForm | None = None,
@@ -104,6 +104,9 @@ def _shown_version(
         "may_request": is_published and has_bytes and rules.may(request.user, "promotion.request"),
         "environments": Environment.objects.all(),
         "concerned": None if is_published else recalls.concerned(version, request.user),
+        "holds": Hold.objects.standing().with_names().filter(version=version),
+        "may_hold": rules.may(request.user, "hold.place"),
+        "may_lift": rules.may(request.user, "hold.lift"),
         "image": shapes.image(version) if version.image else None,
         "may_look": rules.may(request.user, "image.look"),
         "may_recall": may_recall,

@@ -284,6 +284,15 @@ CALLS = [
         {"policy": {"approvals": 2}, "last": 20},
     ),
     Call("PUT", ENVIRONMENT + "target/", 200, frozenset({"admin"}), TARGET),
+    Call("GET", ENVIRONMENT + "holds/", 200),
+    Call(
+        "POST",
+        ENVIRONMENT + "holds/",
+        201,
+        WRITERS | {"admin"},
+        {**ITEM, "reason": "It loses data."},
+    ),
+    Call("POST", ENVIRONMENT + "holds/{hold}/lift/", 200, MANAGERS | {"admin"}),
     # Promotions
     Call("GET", "/api/v1/promotions/", 200),
     Call(
@@ -318,6 +327,21 @@ CALLS = [
     Call("GET", "/api/v1/notices/", 200),
     Call("POST", "/api/v1/notices/read/", 200),
     Call("POST", "/api/v1/notices/{notice}/read/", 200, OWN, strangers=EVERYONE - OWN),
+    Call(
+        "POST",
+        PROMOTION + "override/",
+        200,
+        frozenset({"ben"}),
+        {"reason": "The site is down."},
+    ),
+    Call(
+        "POST",
+        PROMOTION + "review/",
+        200,
+        frozenset({"cleo", "dora", "admin"}),
+        {"verdict": "approve", "comment": "It had to be."},
+        instead={"promotion": "overridden"},
+    ),
     # Audit
     Call("GET", "/api/v1/history/", 200, EVERYONE - {"production"}),
 ]

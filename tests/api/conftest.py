@@ -14,11 +14,22 @@ from pytest_django.plugin import DjangoDbBlocker
 from accounts.models import User
 from pipelines import artifacts, blobs, connections, hooks, receiving, runners, runs
 from pipelines.models import Artifact, ExecutionState, Run, ServiceConnection, Upload
-from promotion import notices, publishing, recalling, registries, selection
+from promotion import (
+    holding,
+    notices,
+    overriding,
+    policies,
+    promoting,
+    publishing,
+    recalling,
+    registries,
+    selection,
+)
 from promotion.evidence import keeping, keys
 from promotion.models import (
     Affected,
     Evidence,
+    Hold,
     Notice,
     Promotion,
     PromotionState,
@@ -97,6 +108,8 @@ class Things:
     recalled: Version
     requested: Promotion
     failed: Promotion
+    overridden: Promotion
+    hold: Hold
     selection: Selection
     affected: Affected
     evidence: Evidence
@@ -129,6 +142,8 @@ class Things:
             "environment": "staging",
             "promotion": self.requested.pk,
             "failed": self.failed.pk,
+            "overridden": self.overridden.pk,
+            "hold": self.hold.pk,
             "selection": self.selection.pk,
             "recalled": self.recalled.name,
             "affected": self.affected.pk,
@@ -162,9 +177,10 @@ def make_things() -> Things:
     recalling.note_download(recalled, by=cast.ada.pk)
     recalling.recall(recalled, by=cast.ben, reason="It loses data.", replacement=version)
     second = site.publish("1.0.1")
-    for placed in (version, second):
-        site.promote(site.staging, placed)
-        completed = site.promote(site.production, placed)
+    overridden = override_one(site, version)
+    site.promote(site.production, version)
+    site.promote(site.staging, second)
+    completed = site.promote(site.production, second)
     newer = site.publish("1.1.0")
     requested = site.request(site.staging, newer)
     for manager in (cast.ben, cast.cleo):
@@ -212,6 +228,8 @@ def make_things() -> Things:
         failed=failed,
         evidence=evidence,
         completed=completed,
+        overridden=overridden,
+        hold=holding.place_hold(site.staging, recalled, by=cast.ben, reason="It loses data."),
         selection=selection.select(
             version.package, selection.Query(environment="staging"), by=cast.production
         ),
@@ -222,6 +240,17 @@ def make_things() -> Things:
 def make_notice(recipient: User) -> Notice:
     notices.write([recipient], key="x", type="test", subject="You are told.", path="/promotions/")
     return Notice.objects.get()
+
+
+def override_one(site: Site, version: Version) -> Promotion:
+    """Ben may override the gates of staging, and did so once."""
+    cast = site.cast
+    cast.ben.groups.add(Group.objects.create(name="on-call"))
+    policies.set_policy(site.staging, {"override": {"groups": ["on-call"]}}, by=cast.admin)
+    overridden = site.request(site.staging, version)
+    overriding.override(overridden, by=cast.ben, reason="The site is down.")
+    promoting.execute(overridden.pk)
+    return overridden
 
 
 def begin_upload(run: Run, name: str, by: User) -> Upload:

@@ -39,7 +39,7 @@ def test_the_tag_changes_with_the_object(people: People, things: Things) -> None
 def test_a_definition_is_replaced_only_as_it_was_read(people: People) -> None:
     path = "pipelines/app/definition/"
     tag = people.ada.get("pipelines/app/").headers["ETag"]
-    assert people.ada.put(path, {"yaml": GATED}, If_Match=tag).json["revision"] == 2
+    assert people.ada.put(path, {"yaml": GATED}, If_Match=tag).json["revision"] == 3
     people.admin.refused(
         "PUT", path, {"yaml": GATED + "# late\n"}, If_Match=tag,
         status=412, code="precondition_failed",
@@ -62,11 +62,11 @@ def test_one_of_several_tags_is_enough_to_replace(people: People) -> None:
 def test_a_policy_is_replaced_only_as_it_was_read(people: People) -> None:
     path = "environments/staging/policy/"
     tag = people.admin.get("environments/staging/").headers["ETag"]
-    assert people.admin.put(path, {"approvals": 2}, If_Match=tag).json["revision"] == 2
+    assert people.admin.put(path, {"approvals": 2}, If_Match=tag).json["revision"] == 3
     people.admin.refused(
         "PUT", path, {"approvals": 3}, If_Match=tag, status=412, code="precondition_failed"
     )
-    assert people.admin.put(path, {"approvals": 3}).json["revision"] == 3
+    assert people.admin.put(path, {"approvals": 3}).json["revision"] == 4
 
 
 def test_the_same_text_again_makes_no_revision(people: People) -> None:

@@ -11,7 +11,7 @@ from tests.cast import make_artifact, make_pipeline
 
 NO_NUMBER = {
     *("affected", "number", "artifact", "promotion", "selection", "upload", "file", "part"),
-    *("evidence", "notice"),
+    *("evidence", "notice", "hold"),
 }
 
 

@@ -75,7 +75,7 @@ def _more(things: Things) -> None:
 
 @pytest.mark.parametrize(
     ("path", "most"),
-    [("promotions/", 9), ("pipelines/", 3), ("pipelines/app/runs/", 7),
+    [("promotions/", 11), ("pipelines/", 3), ("pipelines/app/runs/", 7),
      ("repositories/apps/packages/", 5), ("repositories/apps/packages/app/versions/", 8),
      ("environments/", 2), ("environments/staging/placements/", 3), ("history/", 2),
      ("repositories/", 2), ("pipelines/app/revisions/", 3)],

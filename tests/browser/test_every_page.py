@@ -21,8 +21,10 @@ from pipelines.logs import LogWriter
 from pipelines.models import Artifact, ExecutionState, Job, MachineResult, Runner, Trigger
 from pipelines.web import urls as pipelines_urls
 from promotion import (
+    holding,
     images,
     notices,
+    overriding,
     policies,
     promoting,
     publishing,
@@ -98,6 +100,8 @@ NO_PAGES = {
     "promotion:evidence_key_revoke",
     "promotion:policy_check", "promotion:policy_download",
     "promotion:promotion_withdraw", "promotion:promotion_retry",
+    "promotion:promotion_override", "promotion:promotion_review",
+    "promotion:version_hold", "promotion:hold_lift",
     "pipelines:run_progress",
     "pipelines:definition_check", "pipelines:revision_choose",
     "pipelines:run_retry", "pipelines:run_again",
@@ -163,6 +167,7 @@ class Shop:
         self._leave_a_recalled_version_placed()
         self._add_image()
         self.pruned = self._pruned()
+        self.overridden = self._overridden(one)
         self.waiting = site.request(site.staging, site.publish("2.0.0"))
         self.signed = self._to_be_signed()
         self.artifact = make_artifact(cast.ada, site.pipeline, {"a/b.txt": b"x", "c.txt": b"y"})
@@ -207,6 +212,22 @@ class Shop:
             text = evidencing.about(version, private, result="PASSED", of=name)
             keeping.add_document(version, text, by=cast.ada)
         keys.revoke_key(key, by=cast.admin, reason="Its owner has left.")
+
+    def _overridden(self, version: Version) -> Promotion:
+        """Everybody may break the glass in staging; somebody did, and a review is owed. A version
+        is held there."""
+        site = self.site
+        self.everybody.groups.add(Group.objects.create(name="on-call"))
+        site.cast.ben.groups.add(Group.objects.get(name="on-call"))
+        rules = {"override": {"groups": ["on-call"]}}
+        policies.set_policy(site.staging, rules, by=site.cast.admin)
+        promotion = site.request(site.staging, version)
+        overriding.override(promotion, by=site.cast.ben, reason="The site is down.")
+        promoting.execute(promotion.pk)
+        holding.place_hold(site.staging, version, by=site.cast.ben, reason="It crashes.")
+        fenced = {**rules, "upstream": "production"}
+        policies.create_environment("fenced", rank=3, by=site.cast.admin, policy=fenced)
+        return promotion
 
     def _add_image(self) -> None:
         """An image whose tag has moved since it was published."""
@@ -382,6 +403,11 @@ class Shop:
             "an archive without what was sought": f"{self.archive}?files=no-such-path",
             "a promotion to be signed": reverse("promotion:promotion", args=[self.signed.pk]),
             "a completed promotion": reverse("promotion:promotion", args=[self._completed]),
+            "an emergency": (
+                reverse("promotion:promotion_new")
+                + f"?environment=fenced&version={self.waiting.items.get().version_id}"
+            ),
+            "an overridden promotion": reverse("promotion:promotion", args=[self.overridden.pk]),
             "an image": reverse("promotion:version", args=["images", "web", "1.0.0"]),
             "a repository of images": reverse("promotion:repository", args=["images"]),
             "a pruned version": reverse("promotion:version", args=["tools", "tool", "1.0.0"]),

@@ -4,6 +4,7 @@ from ipaddress import ip_network
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
+from django.contrib.auth.models import Group
 from django.test import override_settings
 
 from accounts import passkeys
@@ -11,8 +12,11 @@ from accounts.models import Role, User
 from pipelines import artifacts, runs
 from pipelines.models import Artifact, ExecutionState
 from promotion import (
+    automating,
     environments,
+    holding,
     images,
+    overriding,
     policies,
     promoting,
     publishing,
@@ -25,7 +29,7 @@ from promotion import (
 )
 from promotion.evidence import keeping, keys
 from promotion.keeping import Rules
-from promotion.models import Promotion, PromotionState, Version
+from promotion.models import Environment, Promotion, PromotionState, Verdict, Version
 from promotion.selection import Query
 from tests.accounts.authenticator import Authenticator
 from tests.cast import Site, external_run, make_artifact, token_of, work_off
@@ -61,6 +65,7 @@ def fill(site: Site) -> Site:
     package = one.package
     selection.select(package, Query(environment="production"), by=cast.production, consumer="x")
     selection.select(package, Query(range="^1"), by=cast.production)
+    _acts(site, one)
     recalling.note_download(two, by=cast.production.pk)
     recalling.recall(two, by=cast.cleo, reason="It loses data.", replacement=one)
     recalling.note_download(two, by=cast.dora.pk)
@@ -98,6 +103,25 @@ def _add_signed_evidence(site: Site, version: Version) -> None:
     keeping.add_document_to_artifact(
         version.artifact, evidencing.about(version, build, result="PASSED"), by=cast.ada
     )
+
+
+def _acts(site: Site, version: Version) -> None:
+    """The rollback left a hold; another is lifted, gates are overridden, and Sluice promotes."""
+    cast = site.cast
+    hold = holding.place_hold(site.staging, version, by=cast.ada, reason="Not before Monday.")
+    holding.lift_hold(hold, by=cast.ben)
+    cast.ben.groups.add(Group.objects.create(name="on-call"))
+    rules = {"override": {"groups": ["on-call"]}}
+    policies.create_environment("fenced", rank=3, by=cast.admin, policy=rules)
+    fenced = Environment.objects.get(name="fenced")
+    broken = site.request(fenced, version)
+    overriding.override(broken, by=cast.ben, reason="The site is down.")
+    promoting.execute(broken.pk)
+    overriding.review(broken, by=cast.cleo, verdict=Verdict.OBJECT, comment="Call first.")
+    by_itself = {"approvals": 0, "upstream": "fenced", "automatic": True}
+    follower = policies.create_environment("follower", rank=4, by=cast.admin, policy=by_itself)
+    (made,) = automating.promote_into(follower.pk)
+    promoting.execute(made.pk)
 
 
 def _publish_image(site: Site) -> Version:

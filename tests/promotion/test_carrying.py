@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts.models import Role, User
 from pipelines import blobs, connections
 from pipelines.models import Blob
-from promotion import environments, promoting, selection, sweeping
+from promotion import environments, executing, promoting, selection, sweeping
 from promotion.models import (
     LedgerEntry,
     Placement,
@@ -142,7 +142,7 @@ def test_a_copy_that_is_cut_goes_on_where_it_stopped(
 ) -> None:
     version = site.publish("1.0.0", files={"a.txt": b"comes first", "b.txt": b"comes second"})
     promotion = approved(site, version)
-    renew, calls = promoting._renew, []
+    renew, calls = executing._renew, []
 
     class Killed(BaseException):
         """As if the worker's process were gone."""
@@ -155,7 +155,7 @@ def test_a_copy_that_is_cut_goes_on_where_it_stopped(
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(promoting, "_renew", dies_at_the_second_file)
+        patch.setattr(executing, "_renew", dies_at_the_second_file)
         with pytest.raises(Killed):
             promoting.execute(promotion.pk)
     promotion.refresh_from_db()
@@ -176,13 +176,13 @@ def test_a_worker_that_lost_its_lease_stops_carrying(
 ) -> None:
     version = site.publish("1.0.0", files={"a.txt": b"one", "b.txt": b"two"})
     promotion = approved(site, version)
-    renew = promoting._renew
+    renew = executing._renew
 
     def too_late(promotion: Promotion, **changes: Any) -> None:
         Promotion.objects.filter(pk=promotion.pk).update(attempt=7)
         renew(promotion, **changes)
 
-    monkeypatch.setattr(promoting, "_renew", too_late)
+    monkeypatch.setattr(executing, "_renew", too_late)
     promotion = execute(promotion)
     assert (promotion.state, promotion.attempt) == (P.EXECUTING, 7)
     assert bucket.objects() == {}
@@ -347,7 +347,7 @@ def test_how_far_it_is_stands_on_the_page_and_in_the_answer(
 ) -> None:
     version = site.publish("1.0.0", files={"a.txt": b"12345", "b.txt": b"1234567"})
     promotion = approved(site, version)
-    renew, seen = promoting._renew, []
+    renew, seen = executing._renew, []
     client.force_login(site.cast.ben)
 
     def looking(promotion: Promotion, **changes: Any) -> None:
@@ -363,7 +363,7 @@ def test_how_far_it_is_stands_on_the_page_and_in_the_answer(
         assert held is not None
         assert held > timezone.now() + settings.LEASE
 
-    monkeypatch.setattr(promoting, "_renew", looking)
+    monkeypatch.setattr(executing, "_renew", looking)
     assert execute(promotion).state == P.COMPLETED
     done = [done for done, _ in seen]
     assert done == sorted(done)

@@ -63,6 +63,9 @@ def test_promotions_that_carry_the_same_image_at_once_both_arrive(
     # Of one package, so the later one goes stale: what it replaces is another version by then.
     promotions = [approved(site, version) for version in versions]
     at_once([partial(promoting.execute, promotion.pk) for promotion in promotions])
+    for promotion in promotions:
+        # Whoever waited its turn is nudged once the other one has ended.
+        promoting.execute(promotion.pk)
     states = sorted(Promotion.objects.values_list("state", flat=True))
     assert states == [PromotionState.COMPLETED, PromotionState.STALE]
     assert Placement.objects.count() == 1

@@ -13,7 +13,7 @@ from accounts.models import Role, User
 from pipelines import blobs
 from pipelines.errors import NotFound
 from pipelines.models import Blob
-from promotion import gathering, policies, promoting, recalling, sweeping
+from promotion import executing, gathering, policies, promoting, recalling, sweeping
 from promotion.errors import AlreadyPlaced, GateClosed
 from promotion.ledger.verify import Verification
 from promotion.models import (
@@ -287,7 +287,7 @@ def test_a_retry_of_what_has_changed_meanwhile_goes_stale(site: Site) -> None:
 # ---- Workers that die ----------------------------------------------------------------------------
 def die(promotion: Promotion) -> None:
     """A worker takes the promotion and is never heard of again."""
-    assert promoting._claim(promotion.pk) is not None
+    assert executing._claim(promotion.pk) is not None
     Promotion.objects.filter(pk=promotion.pk).update(
         lease_until=timezone.now() - timedelta(seconds=1)
     )
@@ -310,23 +310,23 @@ def test_a_promotion_whose_worker_died_is_taken_over(
 
 def test_a_worker_that_still_holds_its_lease_is_left_alone(site: Site) -> None:
     promotion = approved(site, site.publish("1.0.0"))
-    assert promoting._claim(promotion.pk) is not None
+    assert executing._claim(promotion.pk) is not None
     with nothing_changes():
         sweeping.sweep()
 
 
 def test_a_worker_that_comes_back_too_late_moves_nothing(site: Site) -> None:
     promotion = approved(site, site.publish("1.0.0"))
-    late = promoting._claim(promotion.pk)
+    late = executing._claim(promotion.pk)
     assert late is not None
     Promotion.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
     sweeping.sweep()
     with nothing_changes():
-        promoting._give_up(late, P.FAILED, "It was late.")
+        executing._give_up(late, P.FAILED, "It was late.")
     execute(promotion)
     assert promotion.state == P.COMPLETED
     with nothing_changes():
-        promoting._give_up(late, P.ERRORED, "It was late.")
+        executing._give_up(late, P.ERRORED, "It was late.")
 
 
 def test_three_deaths_are_an_error_that_may_be_retried(site: Site) -> None:

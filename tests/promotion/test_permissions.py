@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.contrib.auth.models import Group
 
 from accounts.models import Role, User
 from pipelines.errors import Forbidden, WrongState
 from promotion import (
     environments,
+    holding,
     images,
+    overriding,
     policies,
     promoting,
     publishing,
@@ -25,7 +28,7 @@ from promotion import (
 from promotion.errors import SelfApproval
 from promotion.evidence import keeping, keys
 from promotion.keeping import Rules
-from promotion.models import Affected, Package, PromotionState
+from promotion.models import Affected, Package, PromotionState, Verdict
 from tests.cast import ROLES, Site, make_artifact
 from tests.promotion import evidencing
 from tests.world import nothing_changes, refused, world
@@ -165,6 +168,38 @@ def _retry(site: Site) -> Act:
     return lambda by: promoting.retry(promotion, by=by)
 
 
+def _override(site: Site) -> Act:
+    """All are on call; the rest is said by their roles, and of machines by the policy."""
+    on_call = Group.objects.create(name="on-call")
+    on_call.user_set.set(User.objects.all())
+    policies.set_policy(site.staging, {"override": {"groups": ["on-call"]}}, by=site.cast.admin)
+    promotion = site.request(site.staging, site.publish("1.0.0"))
+    return lambda by: overriding.override(promotion, by=by, reason="The site is down.")
+
+
+def _review(site: Site) -> Act:
+    """Of what ada requested, and a second admin overrode."""
+    on_call = Group.objects.create(name="on-call")
+    policies.set_policy(site.staging, {"override": {"groups": ["on-call"]}}, by=site.cast.admin)
+    zoe = User.objects.create_user("zoe", roles=[Role.OPERATOR])
+    zoe.groups.add(on_call)
+    promotion = site.request(site.staging, site.publish("1.0.0"))
+    overriding.override(promotion, by=zoe, reason="The site is down.")
+    return lambda by: overriding.review(promotion, by=by, verdict=Verdict.APPROVE)
+
+
+def _place_hold(site: Site) -> Act:
+    version = site.publish("1.0.0")
+    return lambda by: holding.place_hold(site.staging, version, by=by, reason="It loses data.")
+
+
+def _lift_hold(site: Site) -> Act:
+    hold = holding.place_hold(
+        site.staging, site.publish("1.0.0"), by=site.cast.ada, reason="It loses data."
+    )
+    return lambda by: holding.lift_hold(hold, by=by)
+
+
 def _select(site: Site) -> Act:
     version = site.publish("1.0.0")
     query = selection.Query(version="1.0.0")
@@ -227,6 +262,12 @@ MATRIX = {
     "withdraw cleo's request": Row("promotion.withdraw", MANAGERS, _withdraw_of_another),
     "withdraw ada's request": Row("promotion.withdraw", WRITERS, _withdraw_of_ada),
     "retry": Row("promotion.retry", WRITERS | {"admin"}, _retry),
+    "override the gates of ada's request": Row(
+        "promotion.override", WRITERS | {"admin"}, _override
+    ),
+    "review an override": Row("override.review", MANAGERS | {"dora", "admin"}, _review),
+    "hold a version back": Row("hold.place", WRITERS | {"admin"}, _place_hold),
+    "lift ada's hold": Row("hold.lift", MANAGERS | {"admin"}, _lift_hold),
     "try retention rules out": Row(
         "retention.preview", MANAGERS | {"admin"}, _preview_retention, only_reads=True
     ),

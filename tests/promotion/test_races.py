@@ -205,6 +205,9 @@ def test_of_two_approved_promotions_replacing_the_same_version_the_second_is_sta
     for promotion in both:
         promoting.approve(promotion, by=site.cast.ben, plan=promotion.plan_digest)
     at_once([partial(promoting.execute, promotion.pk) for promotion in both])
+    # Whoever waited its turn is nudged once the other one has ended.
+    for promotion in both:
+        promoting.execute(promotion.pk)
     states = sorted(str(fetch(promotion).state) for promotion in both)
     assert states == [P.COMPLETED, P.STALE]
     (winner,) = [each for each in both if fetch(each).state == P.COMPLETED]

@@ -16,6 +16,7 @@ from promotion.ledger.verify import SEALED
 from promotion.models import (
     Affected,
     EvidenceKey,
+    Hold,
     Placement,
     Promotion,
     PromotionState,
@@ -47,6 +48,7 @@ MAY_CHANGE: dict[Model, set[str]] = {
     Placement: {"until"},
     Affected: {"acknowledged_by", "acknowledged_at", "note"},
     EvidenceKey: {"revoked_at", "revoked_by", "revoked_reason"},
+    Hold: {"lifted_by", "lifted_at"},
     Blob: {"state", "kept_at", "recipe"},
 }
 
@@ -143,6 +145,8 @@ def _another(field: Any, value: Any) -> Any:
         return value + 1
     if isinstance(value, dict):
         return {**value, "more": 1}
+    if isinstance(value, list):
+        return [*value, "more"]
     if isinstance(value, bytes | memoryview):
         return bytes(value) + b" "
     if isinstance(value, str):
