@@ -229,3 +229,13 @@ def test_verify_names_a_notice_that_was_changed_or_is_missing(listed: Affected) 
     found = [each for result in Verification().run() for each in result.findings]
     assert any(each.startswith("use of recalled version apps app 1.0.0 ada:") for each in found)
     assert "use of recalled version apps app 1.0.0 dora is in the ledger and has no row" in found
+
+
+def test_a_request_for_what_was_recalled_is_stale_once_it_is_looked_at(site: Site) -> None:
+    version = site.publish("1.0.0")
+    promotion = site.request(site.staging, version)
+    recalling.recall(version, by=site.cast.ben, reason="It loses data.")
+    promoting.reconsider(promotion)
+    promotion.refresh_from_db()
+    assert promotion.state == PromotionState.STALE
+    assert promotion.reason == "apps/app 1.0.0 was recalled."

@@ -13,6 +13,7 @@ from promotion import (
     deciders,
     news,
     notices,
+    overriding,
     policies,
     promoting,
     recalling,
@@ -21,8 +22,9 @@ from promotion import (
     telling,
 )
 from promotion.ledger.append import current_size
-from promotion.models import Notice, Promotion, PromotionState, Told
+from promotion.models import Notice, Override, Promotion, PromotionState, Told, Verdict
 from tests.cast import Site
+from tests.promotion import acting
 from tests.sealed import unsealed
 
 pytestmark = pytest.mark.django_db
@@ -317,3 +319,37 @@ def test_what_was_decided_meanwhile_reminds_nobody(site: Site) -> None:
 def test_a_subject_is_one_line_of_bounded_length_whatever_is_in_it() -> None:
     assert notices.in_one_line("a\r\nBcc: x\x00\u202e  b") == "a Bcc: x b"
     assert len(notices.in_one_line("ä" * 5000)) == notices.LONGEST_SUBJECT
+
+
+# ---- Break-glass ---------------------------------------------------------------------------------
+def overridden(site: Site) -> Promotion:
+    acting.on_call(site, "cleo")
+    return acting.override(site, site.request(site.staging, site.publish("1.0.0")))
+
+
+def test_an_override_is_told_and_its_review_asked_of_those_who_may_give_it(site: Site) -> None:
+    promotion = overridden(site)
+    telling.tell()
+    assert unread(site.cast.ada) == ["promotion.overridden"]
+    asked = Notice.objects.filter(asks=True, type="promotion.overridden").order_by("pk")
+    assert set(asked.values_list("recipient__username", flat=True)) == {"ben", "dora", "admin"}
+    assert asked[0].subject.startswith("Your review is owed. cleo overrode approvals for")
+    overriding.review(promotion, by=site.cast.ben, verdict=Verdict.OBJECT, comment="Call first.")
+    telling.tell()
+    assert not Notice.objects.filter(
+        topic=f"review:{promotion.pk}", asks=True, read_at=None
+    ).exists()
+    assert "override.reviewed" in unread(site.cast.cleo)
+
+
+def test_who_owes_a_review_is_reminded_once_before_it_is_overdue(site: Site) -> None:
+    promotion = overridden(site)
+    assert reminding.remind() == 0
+    with unsealed():
+        Override.objects.update(review_due=timezone.now() + timedelta(hours=23))
+    assert (reminding.remind(), reminding.remind()) == (1, 0)
+    assert {who for who, type_ in told() if type_ == "override.reminder"} == {
+        "ben", "dora", "admin",
+    }  # fmt: skip
+    overriding.review(promotion, by=site.cast.ben, verdict=Verdict.APPROVE)
+    assert reminding.remind() == 0
