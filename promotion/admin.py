@@ -16,10 +16,12 @@ from pipelines.errors import SluiceError
 from pipelines.models import Artifact
 from promotion import promoting, publishing
 from promotion.models import (
+    Affected,
     Approval,
     ArtifactEvidence,
     CheckedSignature,
     Delivery,
+    Download,
     Environment,
     Evidence,
     EvidenceKey,
@@ -337,3 +339,17 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
     list_filter = ("state", "webhook", "type")
     list_select_related = ("webhook",)
     search_fields = ("event", "line", "error")
+
+
+@admin.register(Download)
+class DownloadAdmin(ReadOnlyAdmin[Download]):
+    list_display = ("version", "by", "count", "first_at", "last_at")
+    list_select_related = ("version__package__repository", "by")
+    search_fields = ("version__name", "by__username")
+
+
+@admin.register(Affected)
+class AffectedAdmin(ReadOnlyAdmin[Affected]):
+    list_display = ("version", "owner", "listed_at", "acknowledged_by", "acknowledged_at")
+    list_select_related = ("version__package__repository", "owner", "acknowledged_by")
+    search_fields = ("version__name", "owner__username")

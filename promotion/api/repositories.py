@@ -10,7 +10,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import caller
-from accounts.models import User
 from pipelines.api.base import ApiView, NoBody, StrictSerializer, idempotent, page, query, read
 from pipelines.api.downloads import MayDownload, download_all, download_file, fetched_by
 from pipelines.api.schema import (
@@ -319,7 +318,7 @@ class SelectionsView(ApiView):
             range=body.get("range"),
         )
         made = selection.select(package, wanted, by=caller(request), consumer=body["consumer"])
-        return Response(_selection_answer(made, caller(request)), status=201)
+        return Response(_selection_answer(made), status=201)
 
 
 class SelectionView(ApiView):
@@ -331,22 +330,21 @@ class SelectionView(ApiView):
     )
     def get(self, request: Request, selection: int) -> Response:
         query(request, is_list=False)
-        return Response(
-            _selection_answer(get_object_or_404(Selection, pk=selection), caller(request))
-        )
+        return Response(_selection_answer(get_object_or_404(Selection, pk=selection)))
 
 
 def _note_download(version: Version, request: Request) -> None:
     recalling.note_download(version, by=fetched_by(request))
 
 
-def _selection_answer(made: Selection, by: User) -> dict[str, Any]:
-    """The receipt, and beside it where its bytes are now."""
+def _selection_answer(made: Selection) -> dict[str, Any]:
+    """The receipt, and beside it where its bytes are now: by links of whoever selected them, so
+    that a replay is the same answer whoever asks for it."""
     version = lookups.whole_versions().get(pk=made.version_id)
     answered = selection.receipt(made)
     placed = selection.placed_image(answered)
     return {
         **answered,
-        "artifact": descriptors.descriptor(version, placed=placed, owner=by.pk),
+        "artifact": descriptors.descriptor(version, placed=placed, owner=made.by_id),
         "sha256": version.bundle.sha256 if version.bundle else None,
     }

@@ -53,6 +53,12 @@ A_VERSION = {
 SELECTION = {
     "id", "query", "version", "manifest_digest", "explanation", "ledger_size", "signature",
 }  # fmt: skip
+AN_OWNER = {"id", "owner", "uses", "listed_at", "acknowledged_by", "acknowledged_at", "note"}
+A_HOLD = {
+    "id", "environment", "repository", "package", "version", "reason", "by", "at", "lifted_by",
+    "lifted_at",
+}  # fmt: skip
+A_NOTICE = {"id", "type", "subject", "url", "asks", "created_at", "read_at"}
 ENVELOPE = {"payload", "payloadType", "signatures"}
 A_KEY = {"name", "state", "algorithm", "public_key", "fingerprint"}
 AN_ENVIRONMENT = {"name", "rank", "policy"}
@@ -150,6 +156,17 @@ FIELDS: dict[tuple[str, str], set[str]] = {
     ("POST", "/api/v1/promotions/rollback/"): A_PROMOTION,
     ("GET", PROMOTION): A_PROMOTION,
     ("POST", PROMOTION + "approve/"): A_PROMOTION,
+    ("POST", PROMOTION + "approve/challenge/"): {"nonce", "options"},
+    ("POST", PROMOTION + "override/"): A_PROMOTION,
+    ("POST", PROMOTION + "review/"): A_PROMOTION,
+    ("GET", VERSION + "affected/"): AN_OWNER,
+    ("POST", VERSION + "affected/{affected}/acknowledge/"): AN_OWNER,
+    ("GET", ENVIRONMENT + "holds/"): A_HOLD,
+    ("POST", ENVIRONMENT + "holds/"): A_HOLD,
+    ("POST", ENVIRONMENT + "holds/{hold}/lift/"): A_HOLD,
+    ("GET", "/api/v1/notices/"): A_NOTICE,
+    ("POST", "/api/v1/notices/read/"): {"read"},
+    ("POST", "/api/v1/notices/{notice}/read/"): A_NOTICE,
     ("POST", PROMOTION + "reject/"): A_PROMOTION,
     ("POST", PROMOTION + "withdraw/"): A_PROMOTION,
     ("POST", PROMOTION + "retry/"): A_PROMOTION,
@@ -184,7 +201,11 @@ def test_the_answer_has_the_named_fields(call: Call, people: People, things: Thi
     else:
         assert named <= answer.keys()
     for key, value in _walk(answer):
-        assert key == key.lower() or "artifact" in key or key in {*FLOW_KEYS, *DSSE_KEYS}, key
+        assert (
+            key == key.lower()
+            or "artifact" in key
+            or key in {*FLOW_KEYS, *DSSE_KEYS, *WEBAUTHN_KEYS}
+        ), key
         if key.endswith("_at") or key in {"since", "until", "at"}:
             assert value is None or isinstance(value, dict) or MOMENT.match(value), (key, value)
 
@@ -193,6 +214,8 @@ def test_the_answer_has_the_named_fields(call: Call, people: People, things: Thi
 FLOW_KEYS = {"downloadUrl", "dockerUrl", "dockerTag", "repoId"}
 #: As the specification of envelopes writes them.
 DSSE_KEYS = {"payloadType"}
+#: As browsers read them.
+WEBAUTHN_KEYS = {"rpId", "allowCredentials", "userVerification"}
 
 
 def _walk(value: Any) -> Any:

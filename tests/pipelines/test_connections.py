@@ -448,6 +448,7 @@ def test_secrets_survive_the_change_of_keys_and_the_old_key_may_go(teams: Teams)
         assert rotated() == (
             "2 service connections were encrypted anew with the first key.\n"
             "0 push hooks were encrypted anew with the first key.\n"
+            "0 webhooks were encrypted anew with the first key.\n"
             "The keys behind the first may go.\n"
         )
     with override_settings(CONNECTION_KEYS=(NEW_KEY,)):

@@ -146,7 +146,7 @@ def test_a_pruned_version_does_not_come_back(site: Site, tree: Path) -> None:
 def test_what_cannot_come_in_is_named_with_its_place_and_the_rest_goes_on(
     site: Site, tree: Path
 ) -> None:
-    deep = "/".join(["folder"] * 40)
+    deep = "/".join(["folder"] * 160)
     make_tree(
         tree,
         {
