@@ -1,12 +1,21 @@
 """Who may decide on a promotion, and who may take it back. Reads only."""
 
+from collections.abc import Iterable
+
 from accounts.models import User
 from pipelines.errors import AlreadyDecided, Forbidden, WrongState
 from promotion import gates, rules
 from promotion.errors import SelfApproval
 from promotion.gates import Involved, Rules
 from promotion.gathering import groups_of
-from promotion.models import PolicyRevision, Promotion, PromotionQuerySet, PromotionState
+from promotion.models import (
+    PolicyRevision,
+    Promotion,
+    PromotionItem,
+    PromotionQuerySet,
+    PromotionState,
+    Version,
+)
 from promotion.policies import rules_of
 
 P = PromotionState
@@ -65,26 +74,36 @@ def may_override(policy: PolicyRevision, *, by: User) -> bool:
 
 def unfitness(promotion: Promotion, policy: Rules, user: User) -> str:
     """Why the policy does not count this person's decision on this promotion, if it does not."""
-    return _unfitness(policy, _involved(promotion, policy), user)
+    groups = groups_of(user) if policy.approvers.groups else frozenset[str]()
+    return _unfitness(policy, _involved(promotion, policy), user, groups)
 
 
-def _unfitness(policy: Rules, involved: Involved, user: User) -> str:
-    groups = groups_of(user) if policy.approvers.groups else frozenset()
+def _unfitness(policy: Rules, involved: Involved, user: User, groups: frozenset[str]) -> str:
     return gates.unfit(policy, involved, user.username, groups, user.is_machine)
 
 
 def _involved(promotion: Promotion, policy: Rules) -> Involved:
-    requester = promotion.requested_by.username
-    if not policy.not_by:
-        return Involved(requester, {}, {})
-    items = promotion.items.select_related(
+    versions = _versions([promotion.pk]) if policy.not_by else {}
+    return _hands(promotion, versions.get(promotion.pk, ()))
+
+
+def _versions(promotions: Iterable[int]) -> dict[int, list[Version]]:
+    """By promotion, its versions with who published each and who started its run."""
+    items = PromotionItem.objects.filter(promotion__in=promotions).select_related(
         "version__package__repository",
         "version__published_by",
         "version__artifact__run__started_by",
     )
-    versions = [item.version for item in items]
+    found: dict[int, list[Version]] = {}
+    for item in items:
+        found.setdefault(item.promotion_id, []).append(item.version)
+    return found
+
+
+def _hands(promotion: Promotion, versions: Iterable[Version]) -> Involved:
+    versions = list(versions)
     return Involved(
-        requester,
+        promotion.requested_by.username,
         {version.published_by.username: str(version) for version in versions},
         {version.artifact.run.started_by.username: str(version) for version in versions},
     )
@@ -95,8 +114,18 @@ def awaiting(user: User) -> PromotionQuerySet:
     found = Promotion.objects.awaiting(user)
     # Few policies tell people apart by more than who asked, and few requests are open at a time.
     told_apart = found.telling_deciders_apart() if not user.is_machine else found
-    looked_at = told_apart.select_related("policy", "requested_by")
-    unfit = [each.pk for each in looked_at if unfitness(each, rules_of(each.policy), user)]
+    looked_at = [
+        (each, rules_of(each.policy))
+        for each in told_apart.select_related("policy", "requested_by")
+    ]
+    # Every page counts them, so they are asked about all at once.
+    versions = _versions([each.pk for each, policy in looked_at if policy.not_by])
+    groups = groups_of(user) if looked_at else frozenset[str]()
+    unfit = [
+        each.pk
+        for each, policy in looked_at
+        if _unfitness(policy, _hands(each, versions.get(each.pk, ())), user, groups)
+    ]
     return found.exclude(pk__in=unfit) if unfit else found
 
 
@@ -114,7 +143,8 @@ def deciders_of(promotion: Promotion) -> list[User]:
     return [
         each
         for each in people.order_by("username").prefetch_related("groups")
-        if rules.may(each, "promotion.decide") and not _unfitness(policy, involved, each)
+        if rules.may(each, "promotion.decide")
+        and not _unfitness(policy, involved, each, groups_of(each))
     ]
 
 

@@ -224,13 +224,21 @@ def _of_run(run: Run | None, version: Version) -> dict[str, Any]:
     # As it was when the version was published: that is what its manifest is sealed with.
     sources: Mapping[str, Mapping[str, Any]] = version.provenance.get("sources", {})
     branches = {str(pinned["branch"]) for pinned in sources.values() if pinned.get("branch")}
-    by_hand = sorted(run.variables) if run.trigger == Trigger.MANUAL else []
+    by_hand = sorted(run.variables) if run.variables and _is_by_hand(run) else []
     return {
         "run_starter": run.started_by.username,
         "branches": tuple(sorted(branches)),
         "pipeline": run.pipeline.slug,
         "overrides": tuple(f"the variable {name} was given by hand" for name in by_hand),
     }
+
+
+def _is_by_hand(run: Run) -> bool:
+    """Whether it was a person who gave a run its variables: on its page, or over the API."""
+    # Running it again takes the variables over, and so what they were to begin with.
+    while run.again_of is not None:
+        run = run.again_of
+    return run.trigger == Trigger.MANUAL or not run.started_by.is_machine
 
 
 def known_evidence(versions: Iterable[Version]) -> dict[int, tuple[KnownEvidence, ...]]:

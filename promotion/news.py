@@ -214,7 +214,7 @@ WRITERS: dict[str, Writer] = {
     "promotion.approved": _approved,
     "promotion.rejected": _ended("{who} rejected {what}"),
     "promotion.withdrawn": _ended("{who} withdrew {what}"),
-    "promotion.expired": _ended("Nobody decided in time on {what}"),
+    "promotion.expired": _ended("Not decided and placed in time: {what}"),
     "promotion.stale": _ended("No longer what was asked for: {what}"),
     "promotion.completed": _ended("Placed: {what}"),
     "promotion.failed": _ended("Could not be placed: {what}"),

@@ -15,6 +15,7 @@ from promotion.ledger.append import NOTHING, About
 from promotion.models import (
     Environment,
     Evidence,
+    Hold,
     Package,
     Placement,
     Promotion,
@@ -147,7 +148,11 @@ def about(planned: Plan) -> About:
 def earlier_version(
     environment: Environment, package: Package, *, to: Version | None = None
 ) -> Version:
-    """The version that a rollback places again: the last one before the present, or `to`."""
+    """The version that a rollback places again: the last one before the present, or `to`.
+
+    What is held back there is bad, or somebody thinks so: it comes back only where it is named. The
+    version that the last rollback took away would otherwise be the next one's target.
+    """
     history = Placement.objects.filter(environment=environment, package=package).order_by(
         "-since", "-id"
     )
@@ -163,9 +168,13 @@ def earlier_version(
     if to is not None:
         require_bytes(to)
         earlier = earlier.filter(version=to)
+    else:
+        held = Hold.objects.standing().filter(environment=environment)
+        earlier = earlier.exclude(version__in=held.values("version"))
     target = earlier.first()
     if target is None:
-        wanted = f"{to} was never" if to else "No other version that can be used was ever"
+        other = "No other version that can be used and is not held back was ever"
+        wanted = f"{to} was never" if to else other
         raise NotFound(f"{wanted} in {environment.name}.")
     return target.version
 

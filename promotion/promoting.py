@@ -148,11 +148,15 @@ def roll_back(
     by: User,
     to: Version | None = None,
     comment: str = "",
+    seen: str | None = None,
 ) -> Promotion:
-    """Ask for an earlier placed version to be placed again: the one before, or `to`."""
+    """Ask for an earlier placed version to be placed again: the one before, or `to`. `seen` is the
+    plan digest shown to `by`."""
     rules.require(by, "promotion.request")
     target = plans.earlier_version(environment, package, to=to)
-    return request(environment, [target], by=by, comment=comment, kind=PromotionKind.ROLLBACK)
+    return request(
+        environment, [target], by=by, comment=comment, seen=seen, kind=PromotionKind.ROLLBACK
+    )
 
 
 # ---- Decide ------------------------------------------------------------------------------------
@@ -303,10 +307,13 @@ def retry(promotion: Promotion, *, by: User) -> Promotion:
 # ---- Left undone -------------------------------------------------------------------------------
 def expire(promotion: Promotion) -> None:
     """End a request, or an approval, that has waited past its time."""
+    why = "Nobody decided in time."
+    if promotion.state == P.APPROVED:
+        why = "It was approved, and could not be placed in time."
     try:
         with transaction.atomic():
             now = timezone.now()
-            move(promotion, P.EXPIRED, reason="Nobody decided in time.", finished_at=now)
+            move(promotion, P.EXPIRED, reason=why, finished_at=now)
             append(
                 "promotion.expired",
                 by=None,

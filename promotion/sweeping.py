@@ -23,8 +23,13 @@ def sweep() -> None:
     outdated = ~Q(policy=F("environment__policy")) | Q(
         requested_at__lt=F("environment__target_set_at")
     )
-    # Of those that people may have approved, or need not, time may have opened the last gate.
-    decided = Q(approvals__decision=Decision.APPROVE) | Q(policy__rules__contains='"approvals":0')
+    # Of those that people may have approved, or need not, time may have opened the last gate; so
+    # it may where somebody broke the glass over the approvals alone.
+    decided = (
+        Q(approvals__decision=Decision.APPROVE)
+        | Q(policy__rules__contains='"approvals":0')
+        | Q(override__isnull=False)
+    )
     recalled = Q(items__version__state=VersionState.RECALLED)
     looked_at = outdated | recalled | Q(decided, state=P.REQUESTED)
     for promotion in waiting.filter(looked_at).distinct():

@@ -84,6 +84,7 @@ class RollbackBody(StrictSerializer):
     repository = serializers.CharField(max_length=64)
     package = serializers.CharField(max_length=64)
     to = serializers.CharField(max_length=128, required=False)
+    plan_digest = serializers.CharField(max_length=71, required=False)
     comment = serializers.CharField(max_length=5000, default="", allow_blank=True)
 
 
@@ -192,6 +193,7 @@ class RollbackView(ApiView):
             by=caller(request),
             to=to,
             comment=body["comment"],
+            seen=body.get("plan_digest"),
         )
         return Response(promotion_answer(lookups.promotions().get(pk=made.pk)), status=201)
 

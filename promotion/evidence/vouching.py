@@ -1,4 +1,4 @@
-"""What Sluice vouches for: that a promotion was carried out as approved, and that what is placed
+"""What Sluice vouches for: that a promotion was carried out as approved, and whether what is placed
 passed an environment's policy. Computed from what is on record, so it needs no state of its own."""
 
 import json
@@ -15,6 +15,7 @@ from promotion.evidence import signed
 from promotion.models import (
     Environment,
     LedgerEntry,
+    Override,
     Placement,
     PolicyRevision,
     Promotion,
@@ -26,6 +27,8 @@ PROMOTION = "urn:sluice:promotion:v1"
 SUMMARY = "https://slsa.dev/verification_summary/v1"
 #: SLSA's own levels say how something was built. This one says what Sluice has seen to.
 LEVEL = "SLUICE_POLICY_PASSED"
+#: SLSA's own word, where somebody broke the glass: what was placed did not pass the policy.
+FAILED = "FAILED"
 
 
 def promotion_statement(promotion: Promotion) -> str:
@@ -52,6 +55,7 @@ def promotion_statement(promotion: Promotion) -> str:
                 }
                 for each in approvals
             ],
+            "override": _override(promotion),
             "gates": data["gates"],
             "placed": data["placed"],
             "completed_at": timestamp(entry.at),
@@ -72,7 +76,8 @@ def summary(version: Version, environment: Environment) -> str:
     if placement is None:
         raise NotPromoted(f"{version} is not placed in {environment.name} now.")
     promotion = placement.promotion
-    entry, _ = _completion(promotion)
+    entry, data = _completion(promotion)
+    has_passed = not any(gate.get("overridden") for gate in data["gates"])
     plan = json.loads(promotion.plan)
     item = next(
         each for each in plan["items"] if each["manifest_digest"] == version.manifest_digest
@@ -96,11 +101,25 @@ def summary(version: Version, environment: Environment) -> str:
             "inputAttestations": [
                 {"digest": {"sha256": each.removeprefix("sha256:")}} for each in item["evidence"]
             ],
-            "verificationResult": "PASSED",
-            "verifiedLevels": [LEVEL],
+            "verificationResult": "PASSED" if has_passed else FAILED,
+            "verifiedLevels": [LEVEL if has_passed else FAILED],
             "slsaVersion": "1.0",
         },
     )
+
+
+def _override(promotion: Promotion) -> dict[str, Any] | None:
+    """Who broke the glass over which gates, if somebody did: that is no approval."""
+    found = Override.objects.filter(promotion=promotion).select_related("by").first()
+    if found is None:
+        return None
+    return {
+        "by": found.by.username,
+        "reason": found.reason,
+        "gates": found.gates,
+        "plan_digest": found.plan_digest,
+        "at": timestamp(found.at),
+    }
 
 
 def _completion(promotion: Promotion) -> tuple[LedgerEntry, dict[str, Any]]:

@@ -138,7 +138,8 @@ def _versions(rules: Rules, facts: Facts) -> GateResult:
 def _upstream(upstream: str, facts: Facts) -> GateResult:
     missing = [item.name for item in facts.items if item.upstream_since is None]
     if missing:
-        reason = f"{', '.join(missing)} is not in {upstream}. Promote it there first."
+        verb, it = ("is", "it") if len(missing) == 1 else ("are", "them")
+        reason = f"{', '.join(missing)} {verb} not in {upstream}. Promote {it} there first."
     else:
         reason = f"Every version is in {upstream}."
     since = {item.name: _iso(item.upstream_since) for item in facts.items}

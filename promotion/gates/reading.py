@@ -92,6 +92,9 @@ class Reading:
         if read.automatic and read.approvals:
             why = "Set approvals to 0: what people must approve is not promoted by itself."
             self.fault("automatic", why)
+        if read.automatic and not (read.machines.request and read.machines.open_requests):
+            why = "Let machines request: Sluice is one, and could not promote by itself."
+            self.fault("automatic", why)
         if len(read.approvers.one_from_each) > read.approvals:
             why = f"{read.approvals} approvals cannot come from each of these groups."
             self.fault("approvers.one_from_each", why)

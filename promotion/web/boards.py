@@ -11,7 +11,7 @@ from django.utils import timezone
 from pipelines.models import Pipeline
 from pipelines.web.doors import PageRequest, page
 from pipelines.web.paging import in_order
-from promotion import deciders, diffs, policies, recalling, rules
+from promotion import deciders, diffs, overriding, policies, recalling, rules
 from promotion.models import (
     Environment,
     Package,
@@ -25,7 +25,7 @@ from promotion.models import (
 )
 from promotion.ranges import is_newer
 from promotion.web import recalls, shapes
-from promotion.web.glass import owed_everywhere
+from promotion.web.glass import owed_reviews
 
 #: What is there now, by package and environment.
 Placed = dict[tuple[int, int], Placement]
@@ -50,7 +50,7 @@ def board(request: PageRequest) -> HttpResponse:
         "rows": _rows(list(listed.rows), environments, placed),
         "repositories": Repository.objects.values_list("name", flat=True),
         "repository": repository,
-        "owed": owed_everywhere(),
+        "owed": owed_reviews(),
         "may_request": rules.may(request.user, "promotion.request"),
     }
     if not listed.rows or not environments:
@@ -186,6 +186,9 @@ def inbox(request: PageRequest) -> HttpResponse:
         "may_decide": may_decide,
         "may_request": rules.may(request.user, "promotion.request"),
         "waiting": [_case(promotion) for promotion in waiting],
+        "owed": [
+            each for each in owed_reviews() if overriding.may_review(each["row"], by=request.user)
+        ],
         "recalled": [
             recalls.case(each, request.user)
             for each in recalling.to_acknowledge(request.user)[:100]

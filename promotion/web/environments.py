@@ -14,7 +14,7 @@ from promotion import policies, rules, targets, trying
 from promotion.models import Environment, Hold, Placement, Promotion
 from promotion.web import recalls
 from promotion.web.forms import MomentForm
-from promotion.web.glass import owed_everywhere
+from promotion.web.glass import owed_reviews
 from promotion.web.policy_words import in_words
 
 
@@ -69,7 +69,7 @@ def environment(request: PageRequest, environment: str) -> HttpResponse:
         "history": newest_first(request, history, size=20),
         "holds": Hold.objects.standing().with_names().filter(environment=found)[:50],
         "may_lift": rules.may(request.user, "hold.lift"),
-        "owed": [each for each in owed_everywhere() if each["row"].promotion.environment == found],
+        "owed": owed_reviews(found),
         "pending": Promotion.objects.open().filter(environment=found).with_names()[:20],
         "recalled": []
         if as_of

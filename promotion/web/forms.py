@@ -170,7 +170,7 @@ class PolicyForm(forms.Form):
         min_value=0,
         max_value=20,
         initial=1,
-        help_text="How many people must approve. With 0 a request is placed at once.",
+        help_text="How many people must approve. With 0 nobody is asked.",
     )
     self_approval = forms.BooleanField(
         label="The requester may be one of them",

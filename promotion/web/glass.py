@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from promotion import deciders, gates, overriding
-from promotion.models import Override, Promotion, PromotionState
+from promotion.models import Environment, Override, Promotion, PromotionState
 from promotion.policies import current_policy
 from promotion.web import shapes
 
@@ -28,9 +28,7 @@ def glass(promotion: Promotion, opened: Sequence[gates.GateResult], user: User) 
     )
     return {
         "override": owed(made, timezone.now()) if made is not None else None,
-        "breakable": [
-            (gate.name, shapes.GATE_NAMES.get(gate.name, gate.name), gate.reason) for gate in shut
-        ]
+        "breakable": [(gate.name, shapes.gate_name(gate.name), gate.reason) for gate in shut]
         if may_break
         else [],
         "may_review": made is not None and overriding.may_review(made, by=user),
@@ -43,15 +41,18 @@ def owed(override: Override, now: datetime) -> dict[str, Any]:
     missing = max(override.reviews_required - len(reviews), 0)
     return {
         "row": override,
-        "names": ", ".join(shapes.GATE_NAMES.get(name, name) for name in override.gates),
+        "names": ", ".join(shapes.gate_name(name) for name in override.gates),
         "reviews": reviews,
         "missing": missing,
         "is_overdue": bool(missing) and override.review_due < now,
     }
 
 
-def owed_everywhere() -> list[dict[str, Any]]:
-    """Every override for which somebody still owes a review, the one that is due first above."""
+def owed_reviews(environment: Environment | None = None) -> list[dict[str, Any]]:
+    """Overrides for which somebody still owes a review, everywhere or in one environment, the one
+    that is due first above."""
     now = timezone.now()
     rows = Override.objects.owing().with_names().prefetch_related("reviews")
+    if environment is not None:
+        rows = rows.filter(promotion__environment=environment)
     return [owed(each, now) for each in rows.order_by("review_due", "pk")[:20]]

@@ -141,7 +141,12 @@ def roll_back(
         if request.method == "POST":
             require_confirmed(request)
             promotion = promoting.roll_back(
-                place, found, by=request.user, to=target, comment=given.get("comment", "")
+                place,
+                found,
+                by=request.user,
+                to=target,
+                comment=given.get("comment", ""),
+                seen=given.get("plan_digest") or None,
             )
             return done(request, "The rollback is requested.", "promotion:promotion", promotion.pk)
     except SluiceError as error:

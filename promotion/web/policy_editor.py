@@ -1,7 +1,8 @@
 """The page on which operators set a policy, as a form and as YAML: first what it would change and
 what it would have stopped, then, if meant, the revision."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django import forms
@@ -19,7 +20,8 @@ from promotion import documents, gates, policies, replaying, rules
 from promotion.gates import Rules
 from promotion.gates.reading import zones
 from promotion.models import Environment, PolicyRevision, Promotion
-from promotion.replaying import Replay
+from promotion.replaying import Replay, Replayed
+from promotion.web import shapes
 from promotion.web.environments import find_environment
 from promotion.web.policy_forms import PolicyEditor
 from promotion.web.policy_words import in_words
@@ -103,13 +105,25 @@ def _problems(text: str, environment: Environment) -> list[Any]:
 # ---- Trying and saving -------------------------------------------------------------------------
 def _try(environment: Environment, current: PolicyRevision, read: Rules, by: User) -> Tried:
     after = documents.write_mapping(read.as_json())
+    told = replaying.replay(environment, read, by=by, last=REPLAYED)
     return Tried(
         after,
         compare_texts(policies.text_of(current), after),
         gates.lowered(policies.rules_of(current), read),
         in_words(read),
-        replaying.replay(environment, read, by=by, last=REPLAYED),
+        replace(told, stopped=_named(told.stopped), unknown=_named(told.unknown)),
         Promotion.objects.open().filter(environment=environment).count(),
+    )
+
+
+def _named(replayed: Iterable[Replayed]) -> tuple[Replayed, ...]:
+    """The same, with their gates by the names that people call them."""
+    return tuple(
+        replace(
+            each,
+            gates=tuple(replace(gate, name=shapes.gate_name(gate.name)) for gate in each.gates),
+        )
+        for each in replayed
     )
 
 

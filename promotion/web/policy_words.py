@@ -4,7 +4,14 @@ from collections.abc import Iterator
 
 from promotion.gates import Rules
 from promotion.gates.deciding import in_words as length
-from promotion.gates.language import Freeze, RequiredEvidence, duration
+from promotion.gates.language import (
+    Freeze,
+    Machines,
+    RequiredEvidence,
+    RunRule,
+    VersionRule,
+    duration,
+)
 
 
 def in_words(rules: Rules) -> list[str]:
@@ -14,14 +21,17 @@ def in_words(rules: Rules) -> list[str]:
         *_way(rules),
         *(_evidence(each) for each in rules.evidence),
         *(_freeze(each) for each in rules.freezes),
-        *_besides(rules),
+        *(f"“{each.name}” must hold." for each in rules.custom),
+        *_rollback(rules),
+        *_override(rules),
+        *_automatic(rules),
         "A recalled version is never placed.",
     ]
 
 
 def _approvals(rules: Rules) -> Iterator[str]:
     if rules.approvals == 0:
-        yield "Nobody needs to approve: a request is placed at once."
+        yield "Nobody needs to approve: a request is placed once every other gate is open."
     else:
         people = "1 person" if rules.approvals == 1 else f"{rules.approvals} people"
         among = "may be one of them" if rules.self_approval else "may not be one of them"
@@ -45,6 +55,9 @@ def _requests(rules: Rules) -> Iterator[str]:
         yield f"Only members of {_any(*rules.may_request)} may request."
     if not rules.machines.request:
         yield "Machines may not request."
+    elif rules.machines.open_requests != Machines().open_requests:
+        limit = _count(rules.machines.open_requests, "open request")
+        yield f"A machine may have {limit} at a time."
     if rules.machines.approve:
         yield "Machines may approve."
     days = "1 day" if rules.expires_after_days == 1 else f"{rules.expires_after_days} days"
@@ -81,17 +94,47 @@ def _freeze(freeze: Freeze) -> str:
     return f"Nothing is placed in “{freeze.name}”: {starts} to {ends} {freeze.time_zone}{again}."
 
 
-def _besides(rules: Rules) -> Iterator[str]:
-    for each in rules.custom:
-        yield f"“{each.name}” must hold."
-    if rules.rollback.approvals is not None:
-        yield f"A rollback takes {rules.rollback.approvals} approvals."
+def _rollback(rules: Rules) -> Iterator[str]:
+    """What is different for a version that was here before, where anything is."""
     if rules.may_roll_back:
         yield f"Only members of {_any(*rules.may_roll_back)} may roll back."
-    if rules.override.groups:
-        yield f"In an emergency {_any(*rules.override.groups)} may break the glass."
+    if rules.rollback.approvals is not None:
+        yield f"A rollback takes {_count(rules.rollback.approvals, 'approval')}."
+    if each_of := rules.approvers.one_from_each:
+        yield f"A rollback need not have one from each of {', '.join(each_of)}."
+    held = [
+        what
+        for what, is_there, holds in (
+            ("evidence", rules.evidence, rules.rollback.evidence),
+            ("freezes", rules.freezes, rules.rollback.freezes),
+        )
+        if is_there and not holds
+    ]
+    if held:
+        yield f"Rollbacks are not held back by {' or '.join(held)}."
+    if rules.run != RunRule() or rules.versions != VersionRule() or rules.custom:
+        yield "What was here before is not asked again for its run, its name or own gates."
+
+
+def _override(rules: Rules) -> Iterator[str]:
+    if not rules.override.groups:
+        yield "Nobody may break the glass."
+        return
+    owed = rules.override.reviews
+    review = "nobody owes a review"
+    if owed:
+        others = "1 other owes" if owed == 1 else f"{owed} others owe"
+        review = f"{others} a review within {_length(rules.override.review_within)}"
+    yield f"In an emergency {_any(*rules.override.groups)} may break the glass; {review}."
+
+
+def _automatic(rules: Rules) -> Iterator[str]:
     if rules.automatic:
-        yield "Sluice promotes by itself what passes every gate."
+        yield f"Sluice itself requests what is in {rules.upstream} once every gate is open."
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
 def _any(*names: str) -> str:

@@ -83,7 +83,7 @@ def approve(request: PageRequest, promotion_id: int) -> HttpResponse:
     said = (
         "You approved. Every gate is open: it is being placed."
         if found.state != P.REQUESTED
-        else "You approved. It still waits for others."
+        else "You approved. It still waits: its gates say for what."
     )
     return done(request, said, "promotion:promotion", promotion_id)
 
@@ -158,9 +158,10 @@ def review_page(
     results: tuple[GateResult, ...] = ()
     if live is not None:
         results = gathering.current_gates(found, live)
-        gates = shapes.gates(results)
+        kept = [gate.as_json() for gate in results]
     else:
-        gates = shapes.kept_gates(found.gates)
+        kept = found.gates
+    gates = shapes.kept_gates(kept)
     is_changed = live is not None and live.digest != found.plan_digest
     context: dict[str, Any] = {
         "promotion": found,
@@ -168,7 +169,11 @@ def review_page(
         "changes": shapes.changes(requested),
         "differences": differences(requested, as_of=found.requested_at),
         "items": [
-            (item, [shapes.evidence(each) for each in item.version.evidence.all()])
+            (
+                item,
+                [shapes.evidence(each) for each in item.version.evidence.all()]
+                + shapes.lacking(kept, item.version),
+            )
             for item in found.items.all()
         ],
         "gates": gates,

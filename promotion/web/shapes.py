@@ -16,10 +16,25 @@ from promotion.models import Evidence, Promotion, PromotionKind, PromotionState,
 GATE_NAMES = {
     "not_recalled": "No recalled version",
     "not_pruned": "No pruned version",
+    "requester": "Who requests",
+    "no_hold": "No hold",
+    "reviews": "No overdue review",
     "upstream": "Placed upstream first",
+    "soak": "Soaked upstream",
+    "versions": "Allowed versions",
+    "branch": "Branch",
+    "pipeline": "Pipeline",
+    "no_manual_override": "No variables by hand",
+    "freeze": "No freeze",
     "approvals": "Approvals",
 }
 P = PromotionState
+
+
+def gate_name(name: str) -> str:
+    """A gate as people call it; what a policy names itself keeps its name."""
+    kind, colon, own = name.partition(": ")
+    return f"{kind.capitalize()}: {own}" if colon else GATE_NAMES.get(name, name)
 
 
 def version_address(version: Version) -> str:
@@ -88,7 +103,7 @@ def kept_gates(kept: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             **gate,
-            "name": GATE_NAMES.get(gate["name"], gate["name"]),
+            "name": gate_name(gate["name"]),
             "inputs": {
                 name.replace("_", " ").capitalize(): _words(value)
                 for name, value in gate.get("inputs", {}).items()
@@ -168,11 +183,22 @@ def evidence(statement: Evidence) -> dict[str, Any]:
     }
 
 
+def lacking(kept: Iterable[dict[str, Any]], version: Version) -> list[dict[str, Any]]:
+    """What gates ask of a version and do not find, as rows of components/evidence.html."""
+    found = []
+    for gate in kept:
+        inputs = gate.get("inputs", {})
+        why = inputs.get("lacking", {}).get(str(version))
+        if why:
+            found.append({"name": inputs["type"], "state": "missing", "detail": why})
+    return found
+
+
 ENDED = {
     P.COMPLETED: "Placed in {environment}",
     P.REJECTED: "Ended by the rejection",
     P.WITHDRAWN: "Withdrawn",
-    P.EXPIRED: "Expired: nobody decided in time",
+    P.EXPIRED: "Expired",
     P.STALE: "Went stale",
     P.FAILED: "Failed; nothing was moved",
     P.ERRORED: "Broke; nothing was moved",
@@ -205,7 +231,7 @@ def timeline(promotion: Promotion) -> list[dict[str, Any]]:
         for approval in promotion.approvals.all()
     ]
     if override := getattr(promotion, "override", None):
-        names = ", ".join(GATE_NAMES.get(name, name) for name in override.gates)
+        names = ", ".join(gate_name(name) for name in override.gates)
         happened.append(
             {
                 "state": "overridden",

@@ -84,7 +84,10 @@ def test_a_review_is_given_on_the_page_and_the_board_is_calm_again(
     execute(override(site, promotion))
     with unsealed():
         Override.objects.update(review_due=timezone.now() - timedelta(days=1))
+    client.force_login(site.cast.ada)
+    assert "broke the glass" not in seen(client, "/waiting/")
     client.force_login(site.cast.ben)
+    assert "broke the glass" in seen(client, "/waiting/")
     assert "the review is overdue" in seen(client, "/")
     address = f"/promotions/{promotion.pk}/review/"
     with nothing_changes():
@@ -94,6 +97,7 @@ def test_a_review_is_given_on_the_page_and_the_board_is_calm_again(
     assert answer.status_code == 303
     assert Review.objects.get().by == site.cast.ben
     assert "broke the glass" not in seen(client, "/")
+    assert "broke the glass" not in seen(client, "/waiting/")
     assert "Call me first." in seen(client, f"/promotions/{promotion.pk}/")
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from accounts.models import Role, User
 from pipelines.errors import SluiceError
+from pipelines.models import Run, Trigger
 from promotion import deciders, gates, gathering, plans, policies, promoting
 from promotion.gates import GivenApproval, Rules
 from promotion.models import Promotion
@@ -91,3 +92,41 @@ def may_decide(promotion: Promotion, person: User) -> bool:
 def version_of(site: Site) -> Any:
     found = site.repository.packages.filter(name="app").first()
     return found.versions.get() if found else site.publish("1.0.0")
+
+
+def test_many_requests_are_asked_about_at_once(site: Site, django_assert_num_queries: Any) -> None:
+    rules = {"not_by": ["publisher", "run_starter"], "approvers": {"groups": ["release"]}}
+    Group.objects.get_or_create(name="release")
+    policies.set_policy(site.staging, rules, by=site.cast.admin)
+    for name in ("1.0.0", "1.1.0", "1.2.0"):
+        site.request(site.staging, site.publish(name))
+    with django_assert_num_queries(4):
+        assert deciders.awaiting(site.cast.ben).count() == 0
+
+
+@pytest.mark.parametrize(
+    ("trigger", "is_machine", "is_by_hand"),
+    [
+        (Trigger.MANUAL, False, True),
+        (Trigger.API, False, True),
+        (Trigger.API, True, False),
+    ],
+)
+@pytest.mark.parametrize("is_again", [False, True])
+def test_variables_are_given_by_hand_where_a_person_gave_them(
+    site: Site, trigger: Trigger, is_machine: bool, is_by_hand: bool, is_again: bool
+) -> None:
+    version = site.publish("1.0.0")
+    pipeline, by = version.artifact.run.pipeline, User(username="x", is_machine=is_machine)
+    run = Run(pipeline=pipeline, trigger=trigger, started_by=by, variables={"TARGET": "x"})
+    if is_again:
+        other = User(username="y", is_machine=not is_machine)
+        run = Run(
+            pipeline=pipeline,
+            trigger=Trigger.AGAIN,
+            started_by=other,
+            variables=run.variables,
+            again_of=run,
+        )
+    found = gathering.lasting(version, run, None)["overrides"]
+    assert found == (("the variable TARGET was given by hand",) if is_by_hand else ())

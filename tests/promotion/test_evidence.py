@@ -20,6 +20,7 @@ from promotion.evidence.facts import EvidenceFact
 from promotion.models import Evidence, EvidenceKey, LedgerEntry, Version
 from tests.cast import Site, make_artifact
 from tests.pipelines.working import job, one_job, upload, worked, yaml
+from tests.promotion.acting import execute, on_call, override
 from tests.promotion.evidencing import about, envelope, pem_of, statement
 from tests.promotion.verifying import broken
 from tests.world import nothing_changes, refused
@@ -370,6 +371,19 @@ def test_what_is_placed_has_a_verification_summary(site: Site, version: Version)
     recalling.recall(version, by=site.cast.ben, reason="It is bad.")
     version.refresh_from_db()
     refused(Recalled, lambda: vouching.summary(version, site.staging))
+
+
+def test_what_was_placed_by_break_glass_did_not_pass_the_policy(
+    site: Site, version: Version
+) -> None:
+    on_call(site, "cleo")
+    promotion = execute(override(site, site.request(site.staging, version)))
+    summary = checked(vouching.summary(version, site.staging))["predicate"]
+    assert summary["verificationResult"] == "FAILED"
+    assert summary["verifiedLevels"] == ["FAILED"]
+    told = checked(vouching.promotion_statement(promotion))["predicate"]["override"]
+    assert (told["by"], told["gates"]) == ("cleo", ["approvals"])
+    assert told["reason"] == "The site is down."
 
 
 def test_a_version_that_was_replaced_has_no_summary_any_more(site: Site, version: Version) -> None:

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.contrib.auth.models import Group
 from django.test import Client
 
 from accounts.models import User
+from promotion import policies, promoting
 from promotion.evidence import keeping, keys
 from promotion.models import EvidenceKey
 from tests.cast import ROLES, Site
@@ -44,6 +46,24 @@ def test_the_version_says_of_each_line_what_it_says_and_whose_word_it_is(site: S
     raw = f"/api/v1/repositories/apps/packages/app/versions/1.0.0/evidence/{made.pk}/raw/"
     assert f'href="{raw}"' in page
     assert client.get(raw).content == report.encode()
+
+
+def test_the_case_shows_what_a_policy_asks_for_and_misses(site: Site) -> None:
+    version = site.publish("1.0.0")
+    group, _ = Group.objects.get_or_create(name="on-call")
+    site.cast.cleo.groups.add(group)
+    signed = {"type": "junit", "signed_by": ["build"]}
+    rules = {"evidence": [signed], "override": {"groups": ["on-call"]}}
+    policies.set_policy(site.staging, rules, by=site.cast.admin)
+    asked = promoting.request(site.staging, [version], by=site.cast.cleo, emergency=True)
+    page = text_of(as_(site.cast.ben).get(f"/promotions/{asked.pk}/"))
+    assert "junit is missing" in page
+    assert "none is asked for" not in page
+    assert "Evidence: junit" in page
+    policies.set_policy(site.staging, {}, by=site.cast.admin)
+    plain = site.request(site.staging, version)
+    page = text_of(as_(site.cast.ben).get(f"/promotions/{plain.pk}/"))
+    assert "No evidence was added to this version, and none is asked for here." in page
 
 
 @pytest.mark.parametrize("name", ROLES)

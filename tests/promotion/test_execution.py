@@ -13,8 +13,8 @@ from accounts.models import Role, User
 from pipelines import blobs
 from pipelines.errors import NotFound
 from pipelines.models import Blob
-from promotion import executing, gathering, policies, promoting, recalling, sweeping
-from promotion.errors import AlreadyPlaced, GateClosed
+from promotion import executing, gathering, plans, policies, promoting, recalling, sweeping
+from promotion.errors import AlreadyPlaced, GateClosed, PlanChanged
 from promotion.ledger.verify import Verification
 from promotion.models import (
     LedgerEntry,
@@ -393,6 +393,12 @@ def test_a_rollback_passes_over_recalled_versions(site: Site, history: dict[str,
 
 def test_a_rollback_may_name_its_version(site: Site, history: dict[str, Version]) -> None:
     assert target(roll_back(site, to=history["1.0.0"])) == "1.0.0"
+
+
+def test_a_rollback_is_of_the_plan_that_was_seen(site: Site, history: dict[str, Version]) -> None:
+    refused(PlanChanged, lambda: roll_back(site, seen="sha256:" + "0" * 64))
+    planned = plans.plan(site.staging, [history["1.1.0"]], kind=PromotionKind.ROLLBACK)
+    assert roll_back(site, seen=planned.digest).plan_digest == planned.digest
 
 
 def test_a_rollback_leads_only_to_what_was_there_and_may_be_used(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.errors import Invalid, WrongState
+from pipelines.errors import Invalid, NotFound, WrongState
 from promotion import gathering, holding, plans, policies, promoting
 from promotion.errors import AlreadyHeld, GateClosed
 from promotion.models import (
@@ -55,6 +55,16 @@ def test_a_completed_rollback_holds_back_what_it_took_away(
     assert hold.by == site.cast.ada
     assert types("hold.") == ["hold.placed"]
     assert broken_promises() == []
+
+
+def test_the_next_rollback_does_not_bring_back_what_the_last_one_took_away(
+    site: Site, versions: list[Version]
+) -> None:
+    execute(approve(site, roll_back(site)))
+    refused(NotFound, lambda: roll_back(site))
+    package = versions[1].package
+    named = promoting.roll_back(site.staging, package, by=site.cast.ada, to=versions[1])
+    assert named.items.get().version == versions[1]
 
 
 def test_a_rejected_rollback_holds_nothing(site: Site, versions: list[Version]) -> None:

@@ -41,7 +41,7 @@ def test_the_inbox_lists_what_is_unread_and_leads_to_it(site: Site) -> None:
     telling.tell()
     answer = as_(site.cast.ben).get("/notices/")
     assert f'href="/promotions/{promotion.pk}/"' in answer.content.decode()
-    assert "waits for your decision" in text_of(answer)
+    assert "waits for you" in text_of(answer)
     assert 'count-strong">1<span class="visually-hidden"> unread' in answer.content.decode()
 
 

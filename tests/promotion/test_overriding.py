@@ -2,14 +2,16 @@
 
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.utils import timezone
 
 from accounts.models import User
 from pipelines.errors import AlreadyDecided, Forbidden, Invalid, WrongState
-from promotion import gathering, overriding, policies, promoting, recalling
+from promotion import gathering, overriding, policies, promoting, recalling, sweeping
 from promotion.errors import AlreadyOverridden, GateClosed, PlanChanged
+from promotion.gates import deciding
 from promotion.models import (
     Approval,
     Override,
@@ -109,6 +111,18 @@ def test_a_narrow_override_opens_what_it_names_and_nothing_else(
     promoting.approve(promotion, by=site.cast.ben, plan=promotion.plan_digest)
     assert execute(promotion).state == P.COMPLETED
     assert broken_promises() == []
+
+
+def test_where_the_approvals_alone_are_overridden_time_may_open_the_last_gate(
+    site: Site, version: Version
+) -> None:
+    on_call(site, "cleo", freezes=[FROZEN])
+    promotion = override(site, site.request(site.staging, version), "approvals")
+    assert promotion.state == P.REQUESTED
+    with mock.patch.object(deciding, "frozen_until", return_value=None):
+        sweeping.sweep()
+    promotion.refresh_from_db()
+    assert promotion.state == P.APPROVED
 
 
 def test_only_closed_gates_are_named(site: Site, version: Version) -> None:

@@ -165,6 +165,15 @@ WINDOW = {"name": "Fair", "starts": "2026-12-20T18:00", "ends": "2026-12-21T06:0
         ({"upstream": "staging", "soak": "1h\n"}, "soak"),
         ({"automatic": True, "approvals": 0}, "automatic"),
         ({"automatic": True, "upstream": "staging"}, "automatic"),
+        (
+            {
+                "automatic": True,
+                "approvals": 0,
+                "upstream": "staging",
+                "machines": {"request": False},
+            },
+            "automatic",
+        ),
         ({"not_by": ["requester"]}, "not_by[0]"),
         ({"approvers": {"one_from_each": ["a", "b"]}}, "approvers.one_from_each"),
         ({"approvers": {"groups": ["a", "a"]}}, "approvers.groups[1]"),

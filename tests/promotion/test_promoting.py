@@ -377,6 +377,9 @@ def test_what_nobody_decided_on_in_time_expires(site: Site, approved: bool) -> N
     let_it_expire(promotion)
     sweeping.sweep()
     assert state_of(promotion) == P.EXPIRED
+    promotion.refresh_from_db()
+    why = "It was approved, and could not be placed" if approved else "Nobody decided"
+    assert promotion.reason == f"{why} in time."
     assert state_of(other) == P.REQUESTED
     assert entries()[-1] == "promotion.expired"
     with nothing_changes():

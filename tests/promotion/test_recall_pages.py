@@ -46,7 +46,7 @@ def test_the_versions_page_lists_whom_it_concerns_and_how_many_know(
     site: Site, bad: Version
 ) -> None:
     text = text_of(as_(site.cast.ben).get(VERSION))
-    assert "Who used it before the recall" in text
+    assert "Whom the recall concerns" in text
     assert "0 of 2" in text
     assert "had it placed in" in text
     assert "downloaded it" in text

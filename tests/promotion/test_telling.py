@@ -140,7 +140,7 @@ def test_the_requester_and_who_approved_are_told_how_it_ended(site: Site) -> Non
             ] == [
         "ben rejected app 1.0.0 to staging (#): Not on a Friday.",
         "cleo withdrew app 1.1.0 to staging (#)",
-        "Nobody decided in time on app 1.3.0 to staging (#)",
+        "Not decided and placed in time: app 1.3.0 to staging (#)",
         "cleo approved app 1.4.0 to staging (#)",
         subjects[-1].subject.replace(f"promotion {stale.pk}", "#"),
     ]  # fmt: skip
