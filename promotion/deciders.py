@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from django.utils import timezone
+
 from accounts.models import User
 from pipelines.errors import AlreadyDecided, Forbidden, WrongState
 from promotion import gates, rules
@@ -34,6 +36,10 @@ def require_decider(promotion: Promotion, *, by: User) -> None:
         raise WrongState(
             f"Promotion {promotion.pk} is {promotion.state}; it no longer waits for a decision.",
             current=promotion.state,
+        )
+    if promotion.expires_at <= timezone.now():
+        raise WrongState(
+            f"Promotion {promotion.pk} has expired. Request it again.", current=promotion.state
         )
     if promotion.approvals.filter(by=by).exists():
         raise AlreadyDecided(f"You have decided on promotion {promotion.pk} already.")

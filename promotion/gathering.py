@@ -3,7 +3,8 @@
 What a policy does not ask for is not looked up.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -54,8 +55,17 @@ def current_gates(promotion: Promotion, planned: Plan | None = None) -> tuple[Ga
     policy = rules_of(current_policy(planned.environment))
     evaluated = gates.evaluate(policy, facts_of(planned, policy, promotion=promotion))
     # Like an approval, it counts for the plan that it was given for, and for no other.
-    broken = Override.objects.filter(promotion=promotion, plan_digest=planned.digest).first()
-    return gates.overriding(evaluated, frozenset(broken.gates)) if broken else evaluated
+    given = Override.objects.filter(promotion=promotion, plan_digest=planned.digest)
+    broken = given.select_related("by").first()
+    if broken is None or not _may_override(policy, broken.by):
+        return evaluated
+    return gates.overriding(evaluated, frozenset(broken.gates))
+
+
+def _may_override(policy: Rules, by: User) -> bool:
+    """Whether an override counts still: like an approval, only of whoever may give it now."""
+    is_named = not groups_of(by).isdisjoint(policy.override.groups)
+    return is_named and not by.is_machine and rules.may(by, "promotion.override")
 
 
 def shown_gates(promotion: Promotion) -> list[dict[str, Any]]:
@@ -80,7 +90,7 @@ def facts_of(
     items = _items(planned, policy)
     given = _given(promotion) if promotion is not None else ()
     who = _requester(by, planned.environment, promotion)
-    return Facts(
+    known = Facts(
         environment=planned.environment.name,
         now=now,
         requester=who,
@@ -89,21 +99,21 @@ def facts_of(
         items=items,
         is_rollback=planned.kind == PromotionKind.ROLLBACK,
         overdue_reviews=_overdue_reviews(planned.environment, now),
-        custom=expressions.answers(
-            policy.custom,
-            in_plain(planned.environment.name, planned.kind, who, items=items, given=given, now=now)
-            if policy.custom
-            else {},
-        ),
     )
+    if not policy.custom:
+        return known
+    # Like the gate of approvals, an expression sees those that count: not of whoever has left.
+    counted = [each for each in given if gates.counts(policy, known, each)]
+    plain = in_plain(known.environment, planned.kind, who, items=items, given=counted, now=now)
+    return replace(known, custom=expressions.answers(policy.custom, plain))
 
 
 def _requester(by: User, environment: Environment, promotion: Promotion | None) -> Requester:
     open_requests = 0
-    if by.is_machine:
+    # A limit of requests: a later one, or one that is retried, does not close those before it.
+    if by.is_machine and promotion is None:
         theirs = Promotion.objects.open().filter(environment=environment, requested_by=by)
-        others = theirs.exclude(pk=promotion.pk) if promotion is not None else theirs
-        open_requests = others.count()
+        open_requests = theirs.count()
     return Requester(
         by.username,
         may_request=itself.is_sluice(by) or rules.may(by, "promotion.request"),
@@ -223,22 +233,45 @@ def _of_run(run: Run | None, version: Version) -> dict[str, Any]:
         return {}
     # As it was when the version was published: that is what its manifest is sealed with.
     sources: Mapping[str, Mapping[str, Any]] = version.provenance.get("sources", {})
-    branches = {str(pinned["branch"]) for pinned in sources.values() if pinned.get("branch")}
-    by_hand = sorted(run.variables) if run.variables and _is_by_hand(run) else []
+    origin = _origin(run)
+    branches = {
+        _branch(pinned, is_named=_names_commit(origin, source_id))
+        for source_id, pinned in sources.items()
+        if pinned.get("branch")
+    }
     return {
         "run_starter": run.started_by.username,
         "branches": tuple(sorted(branches)),
         "pipeline": run.pipeline.slug,
-        "overrides": tuple(f"the variable {name} was given by hand" for name in by_hand),
+        "overrides": tuple(_by_hand(origin)),
     }
 
 
-def _is_by_hand(run: Run) -> bool:
-    """Whether it was a person who gave a run its variables: on its page, or over the API."""
-    # Running it again takes the variables over, and so what they were to begin with.
-    while run.again_of is not None:
+def _origin(run: Run) -> Run:
+    """Where a run's inputs were asked for: of one that was started again, the first."""
+    while run.trigger == Trigger.AGAIN and run.again_of is not None:
         run = run.again_of
-    return run.trigger == Trigger.MANUAL or not run.started_by.is_machine
+    return run
+
+
+def _names_commit(origin: Run, source_id: str) -> bool:
+    """Whether a caller named the commit. Nobody has looked whether it is on the branch; what was
+    pushed, the server that has the branch says."""
+    is_asked = origin.trigger in {Trigger.MANUAL, Trigger.API}
+    return is_asked and bool(origin.asked_sources.get(source_id, {}).get("commit"))
+
+
+def _branch(pinned: Mapping[str, Any], *, is_named: bool) -> str:
+    return f"commit {str(pinned['commit'])[:8]}" if is_named else str(pinned["branch"])
+
+
+def _by_hand(origin: Run) -> Iterator[str]:
+    """What a person had otherwise than the pipeline's definition has it."""
+    is_person = not origin.started_by.is_machine
+    if origin.trigger == Trigger.MANUAL or (origin.trigger == Trigger.API and is_person):
+        yield from (f"the variable {name} was given by hand" for name in sorted(origin.variables))
+        for source_id, asked in sorted(origin.asked_sources.items()):
+            yield from (f"the {key} of {source_id} was named by hand" for key in sorted(asked))
 
 
 def known_evidence(versions: Iterable[Version]) -> dict[int, tuple[KnownEvidence, ...]]:

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
-from pipelines.errors import Invalid, WrongState
+from pipelines.errors import Forbidden, Invalid, WrongState
 from promotion import rules
 from promotion.errors import AlreadyHeld
 from promotion.ledger.append import About, append
@@ -72,6 +72,8 @@ def _place(
 def lift_hold(hold: Hold, *, by: User) -> Hold:
     """Let automation place the version again."""
     rules.require(by, "hold.lift")
+    if by.is_machine:
+        raise Forbidden(f"{by.username} is a machine. Only a person lifts holds.")
     with transaction.atomic():
         Environment.objects.locked().get(pk=hold.environment_id)
         now = timezone.now()

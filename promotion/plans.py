@@ -25,7 +25,7 @@ from promotion.models import (
 )
 from promotion.naming import named
 from promotion.policies import current_policy
-from promotion.publishing import require_bytes
+from promotion.publishing import require_usable
 
 #: A larger train nobody could look through, and it would hold the locks of an execution for long.
 MOST_ITEMS = 100
@@ -166,7 +166,7 @@ def earlier_version(
         .select_related("version__package__repository")
     )
     if to is not None:
-        require_bytes(to)
+        require_usable(to)
         earlier = earlier.filter(version=to)
     else:
         held = Hold.objects.standing().filter(environment=environment)

@@ -291,6 +291,12 @@ def retry(promotion: Promotion, *, by: User) -> Promotion:
             why = f"Promotion {locked.pk} is {locked.state}; only a failed one is retried."
             raise WrongState(why, current=locked.state)
         now = timezone.now()
+        if now >= locked.expires_at:
+            raise WrongState(
+                f"Promotion {locked.pk} was to be carried out by {locked.expires_at:%Y-%m-%d}. "
+                "What was decided then counts no longer: request it again.",
+                current=locked.state,
+            )
         move(locked, P.APPROVED, reason="", attempt=0, progress=None, finished_at=None)
         append(
             "promotion.retried",

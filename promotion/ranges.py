@@ -63,8 +63,9 @@ class Range:
             return "it is a pre-release, which the range does not name"
         try:
             inside = version in self._range
-        except InvalidConstraintsError as error:
-            # Contradictions are found only when a version is held against them.
+        except (InvalidConstraintsError, TypeError) as error:
+            # Contradictions, and versions of another scheme, are found only when a version is held
+            # against them.
             raise self._no_range() from error
         return "" if inside else f"it is outside {self.text}"
 

@@ -20,7 +20,7 @@ from promotion import rules
 from promotion.evidence import dsse, keys, reading, statements
 from promotion.evidence.reading import MAX_BYTES, Read
 from promotion.evidence.statements import Identity
-from promotion.ledger.append import append
+from promotion.ledger.append import append, lock
 from promotion.models import (
     ArtifactEvidence,
     CheckedSignature,
@@ -136,6 +136,8 @@ def _require_honest(given: _Given) -> None:
 
 
 def _keep(version: Version, given: _Given, *, by: User) -> Added:
+    # Taken before any row: two who add the same would otherwise wait for each other's.
+    lock()
     now = timezone.now()
     evidence, is_new = Evidence.objects.get_or_create(
         version=version,

@@ -98,7 +98,7 @@ def _gates(rules: Rules, facts: Facts) -> Iterator[GateResult]:
     if normal:
         yield from _run(rules, facts)
     if normal or rules.rollback.evidence:
-        yield from (_evidence(each, facts) for each in rules.evidence)
+        yield from _all_evidence(rules, facts)
     if rules.freezes and (normal or rules.rollback.freezes):
         yield _freezes(rules, facts)
     if normal:
@@ -203,7 +203,15 @@ def _run(rules: Rules, facts: Facts) -> Iterator[GateResult]:
         yield GateResult("no_manual_override", not wrong, reason, {"overrides": wrong})
 
 
-def _evidence(required: RequiredEvidence, facts: Facts) -> GateResult:
+def _all_evidence(rules: Rules, facts: Facts) -> Iterator[GateResult]:
+    """Each with a name of its own: who overrides one of two of a type overrides that one only."""
+    asked: dict[str, int] = {}
+    for each in rules.evidence:
+        asked[each.type] = count = asked.get(each.type, 0) + 1
+        yield _evidence(each, facts, f"{each.type} ({count})" if count > 1 else each.type)
+
+
+def _evidence(required: RequiredEvidence, facts: Facts, name: str) -> GateResult:
     wrong: dict[str, str] = {}
     seen: dict[str, list[str]] = {}
     for item in facts.items:
@@ -223,7 +231,7 @@ def _evidence(required: RequiredEvidence, facts: Facts) -> GateResult:
         "lacking": wrong,
     }
     # Evidence changes the plan, so a request made without it could only go stale by it.
-    return GateResult(f"evidence: {required.type}", not wrong, reason, inputs)
+    return GateResult(f"evidence: {name}", not wrong, reason, inputs)
 
 
 def _is_of(known: KnownEvidence, type_: str) -> bool:

@@ -5,8 +5,7 @@ them against it.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from pipelines.canonical import digest
 from promotion.gates import (
@@ -36,22 +35,34 @@ def findings() -> Iterator[str]:
     for promotion in completed.iterator(chunk_size=500):
         if digest(promotion.plan.encode()) != promotion.plan_digest:
             yield f"promotion {promotion.pk}: its plan does not have its digest"
-        kept = {gate["name"]: gate for gate in promotion.gates}
-        gate = kept.get(APPROVALS)
+        yield from _other_plan(promotion)
+        gate = next((each for each in promotion.gates if each["name"] == APPROVALS), None)
         if gate is None:
             yield f"promotion {promotion.pk} was carried out, and no gate says by whose approval"
         elif not gate.get("overridden"):
             yield from _missing(promotion, gate["inputs"].get("groups", {}))
-        yield from _shut(promotion, kept)
+        yield from _shut(promotion)
 
 
-def _shut(promotion: Promotion, kept: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _other_plan(promotion: Promotion) -> Iterator[str]:
+    """Columns that do not say what the plan says, which is what was approved."""
+    plan = json.loads(promotion.plan)
+    said = plan["environment"], plan["kind"], plan["policy"]["digest"]
+    there = promotion.environment.name, str(promotion.kind), promotion.policy.digest
+    planned = {each["manifest_digest"] for each in plan["items"]}
+    items = {each.version.manifest_digest for each in promotion.items.all()}
+    if said != there or planned != items:
+        yield f"promotion {promotion.pk}: its row is not what its plan says"
+
+
+def _shut(promotion: Promotion) -> Iterator[str]:
     """Gates that were closed, and that nobody overrode for this very plan."""
     override = getattr(promotion, "override", None)
     broken: frozenset[str] = frozenset()
     if override is not None and override.plan_digest == promotion.plan_digest:
         broken = frozenset(override.gates) - UNBREAKABLE
-    for name, gate in kept.items():
+    for gate in promotion.gates:
+        name = gate["name"]
         if not gate["open"] and not (gate.get("overridden") and name in broken):
             yield (
                 f"promotion {promotion.pk} was carried out with the gate {name} closed, "

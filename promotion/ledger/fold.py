@@ -37,6 +37,8 @@ class Folded:
     publishers: dict[Key, tuple[str, str]] = field(default_factory=dict)
     requesters: dict[int, tuple[str, str]] = field(default_factory=dict)
     promotions: dict[int, tuple[str, str]] = field(default_factory=dict)
+    #: Of what was carried out: the policy in force in its environment then.
+    carried_out_under: dict[int, tuple[str, int | None]] = field(default_factory=dict)
     gates: dict[int, str] = field(default_factory=dict)
     approvals: set[tuple[int, str, str, str, str, str, str]] = field(default_factory=set)
     passkeys: dict[str, tuple[str, str, str, str]] = field(default_factory=dict)
@@ -178,6 +180,9 @@ def _to_promotions(state: Folded, entry: _Entry) -> None:
         case "promotion.approved" | "promotion.rejected":
             _decided(state, entry.actor, entry.at, data)
         case "promotion.completed":
+            environment = data["environment"]
+            in_force = environment, state.current_policies.get(environment)
+            state.carried_out_under[data["promotion"]] = in_force
             state.gates[data["promotion"]] = digest(canonical(data["gates"]))
             for placed in data["placed"]:
                 where = (

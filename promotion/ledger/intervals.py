@@ -27,6 +27,17 @@ def overlaps() -> Iterator[str]:
         last = (environment, package)
 
 
+def gaps() -> Iterator[str]:
+    """Placements that ended before, or after, the one that took their place began."""
+    rows = Placement.objects.order_by("environment", "package", "id")
+    last: tuple[int, int, int, datetime | None] | None = None
+    columns = ("id", "environment_id", "package_id", "since", "until")
+    for pk, environment, package, since, until in rows.values_list(*columns).iterator():
+        if last and last[:2] == (environment, package) and last[3] != since:
+            yield f"placement {last[2]} did not end when {pk} took its place"
+        last = (environment, package, pk, until)
+
+
 def missing_guards() -> Iterator[str]:
     """What should refuse overlapping placements and is not there."""
     table = Placement._meta.db_table

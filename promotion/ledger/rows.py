@@ -174,6 +174,14 @@ def _promotions(folded: Folded) -> Iterator[str]:
     )
     completed = Promotion.objects.filter(state=PromotionState.COMPLETED)
     yield from compare(
+        "policy of promotion",
+        folded.carried_out_under,
+        {
+            row[0]: row[1:]
+            for row in completed.values_list("pk", "environment__name", "policy__number")
+        },
+    )
+    yield from compare(
         "gates of promotion",
         folded.gates,
         {

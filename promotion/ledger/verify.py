@@ -292,6 +292,7 @@ def _placement_findings(folded: Folded) -> Iterator[str]:
     }
     yield from rows.compare("current placement", last, current)
     yield from intervals.overlaps()
+    yield from intervals.gaps()
     for placement in Placement.objects.with_names():
         items = json.loads(placement.promotion.plan)["items"]
         planned = {item["manifest_digest"] for item in items}
