@@ -95,7 +95,7 @@ ARCHIVE = MARKED[: 4 * 512] + hostile.tar({"src/a\u202eb.c": "if admin\u202e {\n
 #: Answered by a part of a page, or only to POST.
 NO_PAGES = {
     "promotion:promotion_progress", "promotion:promotion_approve", "promotion:promotion_reject",
-    "promotion:version_recall", "promotion:version_look",
+    "promotion:version_recall", "promotion:version_look", "promotion:recall_acknowledge",
     "promotion:registry_try", "promotion:target_try",
     "promotion:evidence_key_revoke",
     "promotion:policy_check", "promotion:policy_download",
