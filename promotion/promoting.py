@@ -132,6 +132,8 @@ def request(
                 "kind": str(kind),
                 "plan": planned.content,
                 "comment": promotion.comment,
+                # As they stood now: the row shows how they stand later.
+                "gates": promotion.gates,
                 **({"emergency": True} if emergency else {}),
             },
         )
@@ -223,6 +225,8 @@ def _record_decision(
         at=now,
         second_factor=signed,
     )
+    opened = gathering.current_gates(promotion, planned)
+    kept = [gate.as_json() for gate in opened]
     append(
         "promotion.approved" if approves else "promotion.rejected",
         by=by,
@@ -232,11 +236,10 @@ def _record_decision(
             **plans.named_promotion(promotion),
             "decision": str(decision),
             "comment": approval.comment,
+            "gates": kept,
             **({"second_factor": signed} if signed else {}),
         },
     )
-    opened = gathering.current_gates(promotion, planned)
-    kept = [gate.as_json() for gate in opened]
     if not approves:
         move(
             promotion,

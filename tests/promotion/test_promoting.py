@@ -405,3 +405,15 @@ def test_a_request_with_all_its_approvals_goes_on_once_its_last_gate_opens(site:
     sweeping.sweep()
     promotion.refresh_from_db()
     assert promotion.state == P.APPROVED
+
+
+def test_how_the_gates_stood_at_each_decision_is_kept_for_ever(site: Site) -> None:
+    policies.set_policy(site.staging, {"approvals": 2}, by=site.cast.admin)
+    site.staging.refresh_from_db()
+    promotion = site.request(site.staging, site.publish("1.0.0"))
+    for manager in (site.cast.ben, site.cast.cleo):
+        promoting.approve(promotion, by=manager, plan=promotion.plan_digest)
+    entries = LedgerEntry.objects.filter(type__in=["promotion.requested", "promotion.approved"])
+    kept = [json.loads(bytes(each.body))["data"]["gates"] for each in entries.order_by("sequence")]
+    counted = [gate["inputs"]["counted"] for gates in kept for gate in gates[-1:]]
+    assert counted == [[], ["ben"], ["ben", "cleo"]]
