@@ -37,7 +37,8 @@ class Window:
     complaints: list[str] = field(default_factory=list)
 
     def go(self, path: str) -> Page:
-        answer = self.page.goto(f"{self.url}{path}")
+        # A page that follows what moves may load itself anew in the same moment.
+        answer = self.page.goto(f"{self.url}{path}") or self.page.reload()
         assert answer is not None
         assert answer.status == 200, f"{path}: {answer.status}"
         return self.page

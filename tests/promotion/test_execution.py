@@ -14,7 +14,7 @@ from pipelines import blobs
 from pipelines.errors import NotFound
 from pipelines.models import Blob
 from promotion import executing, gathering, plans, policies, promoting, recalling, sweeping
-from promotion.errors import AlreadyPlaced, GateClosed, PlanChanged
+from promotion.errors import AlreadyPlaced, GateClosed, PlanChanged, Recalled
 from promotion.ledger.verify import Verification
 from promotion.models import (
     LedgerEntry,
@@ -409,7 +409,7 @@ def test_a_rollback_leads_only_to_what_was_there_and_may_be_used(
     refused(NotFound, lambda: roll_back(site, to=history["1.2.0"]))
     for name in ("1.0.0", "1.1.0"):
         recalling.recall(history[name], by=site.cast.ben, reason="It loses data.")
-        refused(NotFound, lambda: roll_back(site, to=history["1.0.0"]))
+        refused(Recalled, lambda: roll_back(site, to=history["1.0.0"]))
     refused(NotFound, lambda: roll_back(site))
 
 
