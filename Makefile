@@ -32,7 +32,7 @@ test: check ## Run everything that guards main, on SQLite and on PostgreSQL
 	@$(BIN)/python -m tests.parts.browser
 	@$(BIN)/python -m tests.parts.tools
 	@$(BIN)/python -m pytest $(SPREAD) -m "not postgres and not whole and not (outside and database)"
-	@$(BIN)/python -m tests.parts.postgres -- $(BIN)/python -m pytest $(SPREAD) -m "database or postgres or whole"
+	@$(BIN)/python -m tests.parts.postgres -- $(BIN)/python -m pytest $(SPREAD) -m "(database or postgres or whole) and not door"
 
 check: $(VENV)/dev lint types contracts migrations templates ## Check style, types, imports, migrations and templates
 

@@ -12,6 +12,8 @@ from tests.api.conftest import People, Things
 from tests.api.contract import operations
 from tests.world import nothing_changes
 
+pytestmark = pytest.mark.door
+
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 

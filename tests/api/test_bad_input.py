@@ -12,6 +12,8 @@ from tests.api.calls import CALLS, READS, WITH_BODY, Call
 from tests.api.conftest import People, Things
 from tests.world import nothing_changes
 
+pytestmark = pytest.mark.door
+
 POSTS = [call for call in CALLS if call.method != "GET" and not call.is_raw]
 
 

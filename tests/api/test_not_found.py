@@ -9,6 +9,8 @@ from tests.api.calls import CALLS, WITH_BODY, Call
 from tests.api.conftest import People, Things
 from tests.cast import make_artifact, make_pipeline
 
+pytestmark = pytest.mark.door
+
 NO_NUMBER = {
     *("affected", "number", "artifact", "promotion", "selection", "upload", "file", "part"),
     *("evidence", "notice", "hold"),
